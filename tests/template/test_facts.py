@@ -36,7 +36,9 @@ def test_the_python_floor_is_one(project: Path) -> None:
         if "setup-python" in step.get("uses", "")
     ]
     images = re.findall(
-        r"^FROM \S*python:([\d.]+)-", (project / "Dockerfile").read_text(encoding="utf-8"), re.M
+        r"^FROM \S*python:([\d.]+)-",
+        (project / "Dockerfile").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     floor = "3.12"
     assert content["project"]["requires-python"] == f">={floor}"
@@ -70,11 +72,11 @@ def test_published_ports_are_open_to_this_machine_only(project: Path) -> None:
 
 def test_containers_run_no_process_as_root(project: Path) -> None:
     dockerfile = (project / "Dockerfile").read_text(encoding="utf-8")
-    assert re.findall(r"^USER (\S+)$", dockerfile, re.M)[-1] == "app"
+    assert re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)[-1] == "app"
 
 
 def test_the_environment_of_the_containers_is_read_by_the_code(project: Path) -> None:
     example = (project / ".env.example").read_text(encoding="utf-8")
-    known = set(re.findall(r"^# ([A-Z_]+)=", example, re.M))
+    known = set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE))
     app = compose(project)["x-app"]
     assert set(app["environment"]) <= known
