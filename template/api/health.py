@@ -1,0 +1,20 @@
+"""Probes for whatever runs the API."""
+
+from fastapi import APIRouter
+
+from internal import jobs
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+async def live() -> dict[str, str]:
+    """Say that the process answers; a failure means: restart it."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def ready() -> dict[str, str]:
+    """Say that jobs can be enqueued; 503 means: send requests elsewhere for now."""
+    await jobs.check()
+    return {"status": "ok"}

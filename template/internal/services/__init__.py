@@ -1,0 +1,1 @@
+"""The business functions; they know nothing of how they are run."""

@@ -1,0 +1,92 @@
+"""Contacts, imported from CSV files."""
+
+import csv
+from collections.abc import AsyncGenerator, Iterator
+from itertools import islice
+from pathlib import Path
+
+import aiosqlite
+from pydantic import BaseModel, ConfigDict, EmailStr, ValidationError
+
+from internal.services.database import connect
+from internal.services.errors import PermanentError
+
+
+class InvalidFile(PermanentError):
+    """The file is missing, is not CSV, or holds a row that is not a contact."""
+
+
+class Progress(BaseModel):
+    """How far a long job has come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    done: int
+    total: int
+
+
+class Contact(BaseModel):
+    """One row of a file."""
+
+    email: EmailStr
+    name: str
+
+
+async def import_contacts(path: Path, data_dir: Path, import_id: str) -> AsyncGenerator[Progress]:
+    """Import the file's rows one by one, and yield after each of them.
+
+    A row and the count of rows done are committed together, so an import that was stopped
+    at any moment goes on, under the same `import_id`, after its last row.
+
+    Raises `InvalidFile` at the first row that cannot be imported; the rows before it stay.
+    """
+    total = sum(1 for _ in _rows(path))
+    async with connect(data_dir) as database:
+        done = await _rows_done(database, import_id)
+        yield Progress(done=done, total=total)
+        for row in islice(_rows(path), done, None):
+            contact = _contact(path, done + 1, row)
+            done += 1
+            await database.execute("BEGIN IMMEDIATE")
+            await database.execute(
+                "INSERT INTO contacts (email, name) VALUES (?, ?)"
+                " ON CONFLICT (email) DO UPDATE SET name = excluded.name",
+                (contact.email, contact.name),
+            )
+            await database.execute(
+                "INSERT INTO imports (id, rows_done) VALUES (?, ?) ON CONFLICT (id)"
+                " DO UPDATE SET rows_done = excluded.rows_done, updated_at = CURRENT_TIMESTAMP",
+                (import_id, done),
+            )
+            await database.execute("COMMIT")
+            yield Progress(done=done, total=total)
+
+
+async def _rows_done(database: aiosqlite.Connection, import_id: str) -> int:
+    query = "SELECT rows_done FROM imports WHERE id = ?"
+    async with database.execute(query, (import_id,)) as cursor:
+        record = await cursor.fetchone()
+    return record[0] if record else 0
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = {"email", "name"} - set(reader.fieldnames or ())
+            if missing:
+                raise InvalidFile(f"{path.name} lacks the column {' and '.join(sorted(missing))}.")
+            yield from reader
+    except FileNotFoundError as error:
+        raise InvalidFile(f"There is no file {path.name} in the imports folder.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidFile(f"{path.name} cannot be read as CSV: {error}.") from error
+
+
+def _contact(path: Path, number: int, row: dict[str, str]) -> Contact:
+    try:
+        return Contact.model_validate(row)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = problem["loc"][0]
+        raise InvalidFile(f"{path.name}, row {number}, {field}: {problem['msg']}.") from error

@@ -1,0 +1,92 @@
+"""E-mail by SMTP, or into the local outbox while there is no server."""
+
+import os
+from email.message import EmailMessage
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import unquote
+
+import aiosmtplib
+from pydantic import AnyUrl
+
+from internal.config import Settings
+from internal.services.database import connect
+from internal.services.errors import PermanentError, TemporaryError
+
+TIMEOUT = 20.0
+"""How long, in seconds, each step of the talk with the mail server may take."""
+
+
+class EmailRejected(PermanentError):
+    """The mail server will never take this message."""
+
+
+class MailServerUnavailable(TemporaryError):
+    """The mail server does not answer, or asks to be tried later."""
+
+
+async def send_email(to: str, subject: str, body: str, *, key: str, settings: Settings) -> None:
+    """Send one message; a second call with the same `key` does not send it again.
+
+    Between the server's acceptance and our record of it lies a moment in which a crash
+    leads to a second message; it carries the same Message-ID, by which mail systems
+    recognise a duplicate.
+
+    Raises `EmailRejected` or `MailServerUnavailable`.
+    """
+    message = EmailMessage()
+    message["From"] = settings.mail_from
+    message["To"] = to
+    message["Subject"] = subject
+    message["Date"] = formatdate()
+    message["Message-ID"] = f"<{key}@{settings.mail_from.rpartition('@')[2]}>"
+    message.set_content(body)
+
+    async with connect(settings.data_dir) as database:
+        query = "SELECT 1 FROM deliveries WHERE message_id = ?"
+        async with database.execute(query, (message["Message-ID"],)) as cursor:
+            if await cursor.fetchone():
+                return
+        if settings.smtp_url:
+            await _deliver(message, settings.smtp_url)
+        else:
+            _write(message, settings.outbox_dir / f"{key}.eml")
+        await database.execute(
+            "INSERT OR IGNORE INTO deliveries (message_id) VALUES (?)", (message["Message-ID"],)
+        )
+
+
+async def _deliver(message: EmailMessage, url: AnyUrl) -> None:
+    implicit_tls = url.scheme == "smtps"
+    try:
+        await aiosmtplib.send(
+            message,
+            hostname=url.host,
+            port=url.port or (465 if implicit_tls else 587),
+            username=unquote(url.username) if url.username else None,
+            password=unquote(url.password) if url.password else None,
+            use_tls=implicit_tls,
+            # A password never travels in the clear; without one, TLS is used if offered.
+            start_tls=True if url.username and not implicit_tls else None,
+            timeout=TIMEOUT,
+        )
+    except aiosmtplib.SMTPRecipientsRefused as error:
+        refusal = error.recipients[0]
+        raise _refused(refusal.code, refusal.message) from error
+    except aiosmtplib.SMTPResponseException as error:
+        raise _refused(error.code, error.message) from error
+    except (aiosmtplib.SMTPException, OSError) as error:
+        raise MailServerUnavailable(f"{url.host} cannot be reached: {error}") from error
+
+
+def _refused(code: int, message: str) -> PermanentError | TemporaryError:
+    # RFC 5321, 4.2.1: codes from 500 are permanent, those from 400 transient.
+    kind = EmailRejected if code >= 500 else MailServerUnavailable
+    return kind(f"The mail server answered {code} {message}")
+
+
+def _write(message: EmailMessage, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    unfinished.write_bytes(bytes(message))
+    unfinished.replace(path)
