@@ -128,12 +128,12 @@ def _question(name: str, details: Any) -> Question:
     default = details.get("default")
     kind = str(details.get("type") or _implied_type(default))
     choices = details.get("choices") or ()
-    values = choices.values() if isinstance(choices, dict) else choices
+    values = list(choices.values() if isinstance(choices, dict) else choices)
     return Question(
         name,
         kind,
         # Choices that a template computes are for Copier to check.
-        () if isinstance(choices, str) or "{" in str(choices) else tuple(map(_value, values)),
+        () if isinstance(choices, str) or "{{" in str(values) else tuple(map(_value, values)),
         many=bool(details.get("multiselect", False)),
         computed=details.get("when") is False,
         required="default" not in details,

@@ -1,14 +1,11 @@
 """The command line: options in, one clear line or a report out, and the exit codes."""
 
 import contextlib
-import json
 import os
 import shlex
 import signal
 import sys
-import tempfile
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,18 +14,19 @@ import click
 
 from lich_wrapper.errors import Exit, LichError
 
-__all__ = ["main"]
+__all__ = ["cli", "main", "run"]
 
 
 def main() -> NoReturn:
     """Run the command line and leave with one of the documented exit codes."""
     with _interrupts_once():
-        sys.exit(_run())
+        sys.exit(run())
 
 
-def _run() -> int:
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code, with every failure told on one line."""
     try:
-        result = cli.main(prog_name="lich", standalone_mode=False)
+        result = cli.main(arguments, prog_name="lich", standalone_mode=False)
     except click.ClickException as problem:
         problem.show()
         return problem.exit_code
@@ -44,7 +42,7 @@ def _run() -> int:
         # Whoever read our output has seen enough of it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001
         _trace()
         said = " ".join(str(problem).split()) or type(problem).__name__
         click.echo(f"Error: {said} (LICH_DEBUG=1 shows where it happened).", err=True)
@@ -54,6 +52,8 @@ def _run() -> int:
 
 def _trace() -> None:
     if os.environ.get("LICH_DEBUG"):
+        import traceback
+
         traceback.print_exc()
 
 
@@ -81,6 +81,9 @@ def _interrupts_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _workspace() -> Iterator[Path]:
+    # Imported here, like all that `lich --help` can do without.
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="lich-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -162,6 +165,8 @@ def init(
 
     What no option answers is asked on a terminal. Parents of DEST are made if they are missing.
     """
+    import json
+
     from lich_wrapper.answers import RUNNER, parse_pairs, read_data_file
     from lich_wrapper.init import Place, Request, create
     from lich_wrapper.source import default_source, find_source
@@ -255,6 +260,30 @@ def _tree(files: tuple[str, ...]) -> Iterator[str]:
             yield from lines(below, margin + ("    " if last else "│   "))
 
     yield from lines(root, "")
+
+
+@cli.command()
+@click.argument("path", default=".", type=click.Path(path_type=Path))
+@click.option("-t", "--task-runner", metavar="temporal|celery|none", help="Switch to it.")
+@click.option("-d", "--data", "pairs", metavar="KEY=VALUE", multiple=True, help="Change an answer.")
+@click.option("-r", "--vcs-ref", metavar="REF", help="Go to this version of the template.")
+def update(path: Path, task_runner: str | None, pairs: tuple[str, ...], vcs_ref: str | None) -> int:
+    """Update the project in PATH (default: the current folder)."""
+    from lich_wrapper.answers import RUNNER, parse_pairs
+    from lich_wrapper.source import find_source
+    from lich_wrapper.update import Project, update
+
+    changes: dict[str, Any] = dict(parse_pairs(pairs))
+    if task_runner is not None:
+        changes[RUNNER] = task_runner
+    project = Project.open(path)
+    project.require_clean()
+    with _workspace() as workspace:
+        source = find_source(project.source, workspace)
+        ref = project.version if changes and vcs_ref is None else vcs_ref
+        version = update(project, source, ref, changes, workspace)
+    click.echo(f"The project is at {version} of its template.")
+    return Exit.DONE
 
 
 @cli.command(hidden=True)

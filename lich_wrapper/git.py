@@ -38,6 +38,22 @@ NEUTRAL: Final = {
     "tag.gpgSign": "false",
 }
 
+# Of the variables that git reads, only those that say how to reach a server or where a
+# user's settings are: a hook exports GIT_DIR, and the rest changes results too.
+KEPT: Final = (
+    "GIT_ALLOW_PROTOCOL",
+    "GIT_ASKPASS",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_HTTP_",
+    "GIT_PROXY_",
+    "GIT_SSH",
+    "GIT_SSL_",
+)
+
 
 def config_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that give git these settings without writing any file."""
@@ -62,7 +78,11 @@ class Git:
         """Run one command; an exit code that is not `ok` is an error in git's own words."""
         if (executable := shutil.which("git")) is None:
             raise LichError("git was not found on the PATH: install git 2.38 or newer.")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("GIT_") or name.startswith(KEPT)
+        }
         environment |= config_environment({**NEUTRAL, **self.settings})
         environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **self.variables}
         done = subprocess.run(  # noqa: S603

@@ -42,7 +42,7 @@ class Place:
         path = Path(os.path.realpath(destination))
         try:
             path.lstat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             _check_ancestor(path)
             return cls(path, exists=False)
         except OSError as problem:
@@ -172,7 +172,9 @@ def _created(
         for name in request.answers
         if name not in made.answers
     ]
-    return Created(made.answers, tuple(made.files() if files is None else files), commit, tuple(notes))
+    return Created(
+        made.answers, tuple(made.files() if files is None else files), commit, tuple(notes)
+    )
 
 
 def _require_answers(answers: Mapping[str, Any], questions: Questions) -> None:
@@ -184,20 +186,16 @@ def _require_answers(answers: Mapping[str, Any], questions: Questions) -> None:
         )
     for name, question in questions.items():
         if question.required and name not in answers:
-            raise LichError(
-                f"Nobody can be asked without a terminal: answer with -d {name}=VALUE."
-            )
+            raise LichError(f"Nobody can be asked without a terminal: answer with -d {name}=VALUE.")
 
 
 def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
     git = Git(folder)
-    personal = git.run("config", "--get-regexp", r"^(user\.(name|email)|init\.defaultbranch)$", ok=(0, 1))
+    personal = git.run(
+        "config", "--get-regexp", r"^(user\.(name|email)|init\.defaultbranch)$", ok=(0, 1)
+    )
     known = {line.split(" ", 1)[0] for line in personal.stdout.decode().splitlines()}
-    variables = {
-        name: value
-        for name in NOBODY
-        if (value := os.environ.get(name, ""))
-    }
+    variables = {name: value for name in NOBODY if (value := os.environ.get(name, ""))}
     named = "user.name" in known or "GIT_AUTHOR_NAME" in variables
     if not (named and ("user.email" in known or "GIT_AUTHOR_EMAIL" in variables)):
         variables = NOBODY

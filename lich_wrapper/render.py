@@ -14,7 +14,7 @@ from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 from lich_wrapper.source import Source, Version
 
-__all__ = ["ANSWERS_FILE", "Rendered", "export", "render"]
+__all__ = ["ANSWERS_FILE", "Rendered", "clear_errors", "export", "render"]
 
 ANSWERS_FILE: Final = ".copier-answers.yml"
 
@@ -61,7 +61,7 @@ def render(
     import copier
     import yaml
 
-    with warnings.catch_warnings(), _without_git(), _clear_errors():
+    with warnings.catch_warnings(), _without_git(), clear_errors():
         warnings.simplefilter("ignore")
         copier.run_copy(
             str(template),
@@ -137,7 +137,7 @@ def _without_git() -> Iterator[None]:
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def clear_errors() -> Iterator[None]:
     """Turn whatever Copier and Jinja raise about the input into one sentence."""
     import jinja2
     from copier.errors import CopierError, UnsafeTemplateError

@@ -72,7 +72,8 @@ class Source:
 
     def releases(self) -> list[str]:
         """Return the tags that are releases, newest first."""
-        from packaging.version import InvalidVersion, Version as Number
+        from packaging.version import InvalidVersion
+        from packaging.version import Version as Number
 
         numbers: dict[str, Number] = {}
         for tag in self.git("tag", "--list").splitlines():
