@@ -10,6 +10,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from fastapi.testclient import TestClient
+
 from internal.config import Settings, get_settings
 
 pytest_plugins = ["tests.runner"]

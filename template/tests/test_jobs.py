@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
-from internal.config import get_settings
 
+from internal.config import get_settings
 from tests.conftest import Mailbox
 
 TIMEOUT = 30.0

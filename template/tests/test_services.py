@@ -8,9 +8,9 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
-from internal.config import Settings, get_settings
 from pydantic import AnyUrl
 
+from internal.config import Settings, get_settings
 from internal.services.contacts import InvalidFile, import_contacts
 from internal.services.email import EmailRejected, MailServerUnavailable, send_email
 from internal.services.retention import clean_up

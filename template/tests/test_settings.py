@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from internal.config import Settings
 from pydantic import AnyUrl, ValidationError
 
+from internal.config import Settings
 from internal.logs import JsonFormatter
 from tests.conftest import ROOT
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from internal.config import get_settings
-
 from internal.logs import configure_logging
 from internal.services.retention import clean_up
 

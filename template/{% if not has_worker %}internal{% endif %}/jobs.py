@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
-from internal.config import get_settings
 from pydantic import JsonValue
 
+from internal.config import get_settings
 from internal.job_types import (
     CleanUp,
     ImportContacts,
