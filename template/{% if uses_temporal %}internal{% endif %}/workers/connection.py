@@ -1,11 +1,14 @@
 """The connection to Temporal, by the variables that all of Temporal's clients know."""
 
+import logging
 import os
+from functools import cache
 
 from dotenv import dotenv_values
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
 from temporalio.service import RetryConfig
 
 from internal.config import Settings
@@ -20,6 +23,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
         **connection(settings),
         data_converter=pydantic_data_converter,
         retry_config=_RETRY,
+        runtime=_runtime(),
         lazy=lazy,
     )
 
@@ -39,3 +43,14 @@ def connection(settings: Settings) -> ClientConnectConfig:
         "namespace": settings.temporal_namespace,
         **profile.to_client_connect_config(),
     }
+
+
+@cache
+def _runtime() -> Runtime:
+    # The SDK's core would write to standard error by itself, in its own format.
+    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    return Runtime(
+        telemetry=TelemetryConfig(
+            logging=LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
+        )
+    )
