@@ -49,10 +49,25 @@ COMMON = {
 }
 OF_THE_RUNNER = {
     "temporal": {
+        "dev/__init__.py",
+        "dev/engine.py",
         "internal/workers/__init__.py",
         "internal/workers/activities.py",
+        "internal/workers/connection.py",
+        "internal/workers/errors.py",
+        "internal/workers/health.py",
         "internal/workers/main.py",
+        "internal/workers/probe.py",
+        "internal/workers/schedules.py",
+        "internal/workers/worker.py",
         "internal/workers/workflows.py",
+        "tests/histories/clean-up.json",
+        "tests/histories/email.json",
+        "tests/histories/import.json",
+        "tests/record_histories.py",
+        "tests/test_replay.py",
+        "tests/test_worker.py",
+        "tests/test_workflows.py",
     },
     "celery": {
         "internal/celery_app.py",

@@ -47,10 +47,12 @@ def connection(settings: Settings) -> ClientConnectConfig:
 
 @cache
 def _runtime() -> Runtime:
-    # The SDK's core would write to standard error by itself, in its own format.
-    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
-    return Runtime(
-        telemetry=TelemetryConfig(
-            logging=LoggingConfig(filter=LoggingConfig.default.filter, forwarding=forwarding)
-        )
+    # The SDK's core would write to standard error by itself. Of its client only errors are
+    # wanted: it warns at every call that it repeats, and the worker says when it must.
+    logging_config = LoggingConfig(
+        filter="ERROR,temporalio_sdk_core=WARN",
+        forwarding=LogForwardingConfig(
+            logger=logging.getLogger("temporalio.core"), prepend_target_on_message=False
+        ),
     )
+    return Runtime(telemetry=TelemetryConfig(logging=logging_config))

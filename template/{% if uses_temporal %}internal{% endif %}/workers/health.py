@@ -5,6 +5,7 @@ connection, proves nothing. An event loop that is blocked gives no answer at all
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -25,6 +26,8 @@ ANSWER_EXPIRES = 3 * INTERVAL
 
 POLL_EXPIRES = 90.0
 """A poll lasts up to 60 seconds: when the last one is older than this, polling has ended."""
+
+_log = logging.getLogger(__name__)
 
 
 class Health:
@@ -67,9 +70,18 @@ class Health:
 
     async def _watch(self, worker: Worker) -> None:
         self._polled, self._last_poll = time.monotonic(), 0
+        away = False
         while True:
-            with suppress(RPCError):
+            try:
                 poll = await _last_poll(worker.client, worker.task_queue)
+            except RPCError as error:
+                if not away:
+                    _log.warning("no answer from Temporal, the worker tries on: %s", error)
+                away = True
+            else:
+                if away:
+                    _log.info("Temporal answers again")
+                away = False
                 self._answered = time.monotonic()
                 if poll > self._last_poll:
                     self._polled, self._last_poll = self._answered, poll
