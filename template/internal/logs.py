@@ -10,7 +10,7 @@ from internal.config import Settings
 job_id: ContextVar[str] = ContextVar("job_id", default="")
 """The job that is being done; every log line says so."""
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
 _LINE = "%(asctime)s %(levelname)s %(name)s [%(job_id)s]: %(message)s"
 
 
@@ -40,6 +40,10 @@ def configure_logging(settings: Settings) -> None:
         handler.setFormatter(logging.Formatter(_LINE, defaults={"job_id": "-"}))
     handler.addFilter(_add_job_id)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    # The API's server comes with handlers of its own.
+    for name in ("uvicorn", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
 
 
 def _add_job_id(record: logging.LogRecord) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ EXAMPLE = ROOT / ".env.example"
 
 
 def test_the_example_names_every_setting_and_nothing_else() -> None:
-    lines = EXAMPLE.read_text().splitlines()
-    names = {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
-    assert names == {name.upper() for name in Settings.model_fields}
+    names = set(re.findall(r"^# ([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE))
+    required = set(re.findall(r"\$\{([A-Z_]+):\?", (ROOT / "compose.yaml").read_text()))
+    assert names == {name.upper() for name in Settings.model_fields} | required
 
 
 def test_the_example_is_valid_as_it_is() -> None:

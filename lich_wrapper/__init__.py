@@ -1,0 +1,3 @@
+"""Thin wrapper around Copier and git for the lich template; see `lich --help`."""
+
+__all__: list[str] = []

@@ -1,0 +1,130 @@
+"""Runs git so that neither inherited variables nor personal settings change a result."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lich_wrapper.errors import LichError
+
+__all__ = ["Git", "config_environment", "is_inside_repository"]
+
+# Settings of a user or a repository that would change what git writes, merges or reports.
+# The files with a user's settings stay readable: they hold proxies, credentials and
+# safe.directory, without which git would refuse to work at all.
+NEUTRAL: Final = {
+    "advice.detachedHead": "false",
+    "color.ui": "false",
+    "commit.gpgSign": "false",
+    "core.attributesFile": os.devnull,
+    "core.autocrlf": "false",
+    "core.eol": "lf",
+    "core.excludesFile": os.devnull,
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.quotePath": "false",
+    "core.safecrlf": "false",
+    "diff.external": "",
+    "diff.noprefix": "false",
+    "diff.mnemonicPrefix": "false",
+    "diff.renames": "true",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "status.showUntrackedFiles": "all",
+    "submodule.recurse": "false",
+    "tag.gpgSign": "false",
+}
+
+# Of the variables that git reads, only those that say how to reach a server or where a
+# user's settings are: a hook exports GIT_DIR, and the rest changes results too.
+KEPT: Final = (
+    "GIT_ALLOW_PROTOCOL",
+    "GIT_ASKPASS",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_EXEC_PATH",
+    "GIT_HTTP_",
+    "GIT_PROXY_",
+    "GIT_SSH",
+    "GIT_SSL_",
+)
+
+
+def config_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that give git these settings without writing any file."""
+    environment = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        environment[f"GIT_CONFIG_KEY_{number}"] = key
+        environment[f"GIT_CONFIG_VALUE_{number}"] = value
+    return environment
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Git in one directory, with settings and variables of its own."""
+
+    directory: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def run(
+        self, *arguments: str, stdin: bytes = b"", ok: tuple[int, ...] = (0,)
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run one command; an exit code that is not `ok` is an error in git's own words."""
+        if (executable := shutil.which("git")) is None:
+            raise LichError("git was not found on the PATH: install git 2.38 or newer.")
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("GIT_") or name.startswith(KEPT)
+        }
+        environment |= config_environment({**NEUTRAL, **self.settings})
+        environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **self.variables}
+        done = subprocess.run(  # noqa: S603
+            [executable, *arguments],
+            cwd=self.directory,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode not in ok:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise LichError(f"git {arguments[0]} failed: {said[-1] if said else done.returncode}")
+        return done
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> str:
+        """Return what the command prints, without the last line's end."""
+        output = self.run(*arguments, stdin=stdin).stdout
+        return output.decode(errors="surrogateescape").rstrip("\n")
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Tell whether the command exits with 0."""
+        return self.run(*arguments, ok=tuple(range(-64, 256))).returncode == 0
+
+    def is_bare(self) -> bool:
+        """Tell whether this is a repository without a work tree."""
+        done = self.run("rev-parse", "--is-bare-repository", ok=(0, 128))
+        return done.stdout.strip() == b"true"
+
+    def commit_id(self, revision: str) -> str | None:
+        """Return the full id of the commit a revision names, or None if it names none."""
+        done = self.run(
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            f"{revision}^{{commit}}",
+            ok=tuple(range(-64, 256)),
+        )
+        return done.stdout.decode().strip() if done.returncode == 0 else None
+
+
+def is_inside_repository(directory: Path) -> bool:
+    """Tell whether git would take the directory for part of a work tree."""
+    return Git(directory).succeeds("rev-parse", "--is-inside-work-tree")

@@ -1,0 +1,168 @@
+"""Has Copier render a plain copy of the template, which costs no clone and no git process."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lich_wrapper.errors import LichError
+from lich_wrapper.git import Git
+from lich_wrapper.source import Source, Version
+
+__all__ = ["ANSWERS_FILE", "Rendered", "clear_errors", "export", "render"]
+
+ANSWERS_FILE: Final = ".copier-answers.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A rendered project: its folder and the answers that Copier recorded in it."""
+
+    folder: Path
+    answers: Mapping[str, Any]
+
+    def files(self) -> list[str]:
+        """Return the paths of all files, relative and sorted."""
+        return sorted(
+            path.relative_to(self.folder).as_posix()
+            for path in self.folder.rglob("*")
+            if path.is_symlink() or not path.is_dir()
+        )
+
+
+def export(source: Source, version: Version, folder: Path) -> Path:
+    """Write the files of one version of the template to a new folder, without its history."""
+    folder.mkdir(parents=True)
+    if version.dirty:
+        _copy_work_tree(source, folder)
+    else:
+        git = Git(
+            source.repository,
+            source.settings,
+            {"GIT_INDEX_FILE": str(folder.with_name(folder.name + ".index"))},
+        )
+        git(
+            *("--git-dir", source.git("rev-parse", "--absolute-git-dir")),
+            *("--work-tree", str(folder), "read-tree", "--reset", "-u", version.commit),
+        )
+    _tell_origin(folder, source.url, version.name)
+    return folder
+
+
+def render(
+    template: Path, destination: Path, answers: Mapping[str, Any], *, ask: bool = False
+) -> Rendered:
+    """Render an exported template; answers in an answers file already there are kept."""
+    import copier
+    import yaml
+
+    with warnings.catch_warnings(), _without_git(), clear_errors():
+        warnings.simplefilter("ignore")
+        copier.run_copy(
+            str(template),
+            destination,
+            data=dict(answers),
+            # A user's own defaults are Copier's feature; their trust in templates is not ours.
+            settings=copier.Settings(defaults=copier.load_settings().defaults),
+            defaults=not ask,
+            overwrite=True,
+            quiet=True,
+        )
+    recorded = destination / ANSWERS_FILE
+    if not recorded.is_file():
+        raise LichError(
+            f"The template writes no {ANSWERS_FILE}, so its projects cannot be updated: "
+            "give another one with --template."
+        )
+    return Rendered(destination, yaml.safe_load(recorded.read_text(encoding="utf-8")))
+
+
+def _copy_work_tree(source: Source, folder: Path) -> None:
+    listed = source.git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        if not os.path.lexists(source.repository / name):
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source.repository / name, folder / name, follow_symlinks=False)
+
+
+def _tell_origin(template: Path, url: str, name: str) -> None:
+    """Make files that print where the template comes from print its true origin.
+
+    Copier knows the origin of a git repository only; told by the copy itself, it writes the
+    answers file as it does for the repository, in its own way of writing.
+    """
+    config = _config(template)
+    suffix = config.get("_templates_suffix", ".jinja")
+    envops = config.get("_envops") or {}
+    start = envops.get("block_start_string", "{%")
+    end = envops.get("block_end_string", "%}")
+    origin = json.dumps({"_commit": name, "_src_path": url}, ensure_ascii=False)
+    told = (
+        f"{start} set _commit, _src_path = {json.dumps(name)}, "
+        f"{json.dumps(url, ensure_ascii=False)} {end}"
+        f"{start} set _copier_answers = "
+        f"dict(dict({origin}, **_copier_answers), **{origin}) {end}"
+    ).encode()
+    for path in template.rglob(f"*{suffix}"):
+        if path.is_symlink() or not path.is_file():
+            continue
+        content = path.read_bytes()
+        if any(word in content for word in (b"_copier_answers", b"_commit", b"_src_path")):
+            path.write_bytes(told + content)
+
+
+def _config(template: Path) -> Mapping[str, Any]:
+    import yaml
+
+    for name in ("copier.yml", "copier.yaml"):
+        if (template / name).is_file():
+            return yaml.safe_load((template / name).read_text(encoding="utf-8")) or {}
+    return {}
+
+
+@contextmanager
+def _without_git() -> Iterator[None]:
+    # A folder outside git has no origin and no index to ask about, but Copier starts a git
+    # process for the folder and one a file to find that out, unless there is no git at all.
+    from plumbum import local
+
+    with local.env(PATH=os.devnull):
+        yield
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn whatever Copier and Jinja raise about the input into one sentence."""
+    import jinja2
+    from copier.errors import CopierError, UnsafeTemplateError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        # Copier's own interrupt is an error of Copier too, and must stay an interrupt.
+        raise
+    except UnsafeTemplateError as problem:
+        raise LichError(
+            "The template wants to run commands or extensions, which lich never allows: "
+            "use one without tasks and extensions, or Copier itself."
+        ) from problem
+    except OSError as problem:
+        raise LichError(f"{problem.filename or 'A file'}: {problem.strerror}.") from problem
+    except jinja2.TemplateError as problem:
+        raise LichError(f"The template is broken: {problem}.") from problem
+    except (CopierError, ValueError, TypeError) as problem:
+        raise LichError(_in_one_sentence(str(problem))) from problem
+
+
+def _in_one_sentence(problem: str) -> str:
+    opening = "Validation error for question '"
+    if problem.startswith(opening):
+        name, _, reason = problem.removeprefix(opening).partition("': ")
+        return f"{reason} (The question is {name}: answer it with -d {name}=VALUE.)"
+    return problem or "Copier failed without a message (LICH_DEBUG=1 shows where)."

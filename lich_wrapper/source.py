@@ -1,0 +1,241 @@
+"""Finds the template: a given source, the checkout beside the package, its bundle, its URL."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lich_wrapper.errors import LichError
+from lich_wrapper.git import Git
+
+__all__ = ["Source", "Version", "canonical_url", "default_source", "find_source"]
+
+DISTRIBUTION: Final = "lich-wrapper"
+PACKAGE: Final = Path(__file__).resolve().parent
+BUNDLE: Final = PACKAGE / "template.bundle"
+# What the bundle was made from: a commit id and its name in `git describe`, never the
+# version of the distribution, which drops what git needs to find the commit again.
+PIN: Final = PACKAGE / "template.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One state of a template: the commit, and the name under which it is recorded."""
+
+    commit: str
+    name: str
+    # Changes in a checkout that no commit holds are part of the state.
+    dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template repository: the URL that is recorded, and where git can read it here."""
+
+    url: str
+    repository: Path
+    # Where a project starts if nobody says from what: a commit, or None for the newest release.
+    start: str | None = None
+    remote: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def git(self) -> Git:
+        """Git in the repository of the template."""
+        return Git(self.repository, self.settings)
+
+    def version(self, ref: str | None = None) -> Version:
+        """Return the asked version, or the one that a new project starts from."""
+        dirty = False
+        if ref is None:
+            ref = self.start or self.newest_release() or "HEAD"
+            dirty = ref == "HEAD" and self.has_changes()
+        commit = self.commit_id(ref)
+        if commit is None:
+            raise LichError(
+                f"The template {self.url} has no version {ref!r}: give a tag, a branch or a "
+                f"commit of it with --vcs-ref ({self._tags_in_words()})."
+            )
+        return Version(commit, self.git("describe", "--tags", "--always", commit), dirty)
+
+    def commit_id(self, ref: str) -> str | None:
+        """Return the id of the commit that a tag, branch or description names here."""
+        if ref == "HEAD" and self.start not in (None, "HEAD"):
+            return self.start
+        return self.git.commit_id(ref) or self.git.commit_id(f"refs/remotes/origin/{ref}")
+
+    def releases(self) -> list[str]:
+        """Return the tags that are releases, newest first."""
+        from packaging.version import InvalidVersion
+        from packaging.version import Version as Number
+
+        numbers: dict[str, Number] = {}
+        for tag in self.git("tag", "--list").splitlines():
+            try:
+                number = Number(tag)
+            except InvalidVersion:
+                continue
+            if not number.is_prerelease:
+                numbers[tag] = number
+        return sorted(numbers, key=lambda tag: numbers[tag], reverse=True)
+
+    def newest_release(self) -> str | None:
+        """Return the newest release's tag, if there is any release."""
+        return next(iter(self.releases()), None)
+
+    def has_changes(self) -> bool:
+        """Tell whether the template is a work tree with changes that no commit holds."""
+        if not (self.repository / ".git").exists():
+            return False
+        return self.git("status", "--porcelain") != ""
+
+    def _tags_in_words(self) -> str:
+        releases = self.releases()[:5]
+        return f"releases: {', '.join(releases)}" if releases else "it has no release yet"
+
+
+def canonical_url() -> str:
+    """Return the URL the package was installed from, or the repository in its metadata."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        installed = distribution(DISTRIBUTION)
+    except PackageNotFoundError:
+        raise LichError(
+            f"{DISTRIBUTION} is not installed, so it has no template: give one with --template."
+        ) from None
+    direct = json.loads(installed.read_text("direct_url.json") or "{}")
+    if direct.get("vcs_info", {}).get("vcs") == "git":
+        return _recordable(str(direct["url"]))
+    for entry in installed.metadata.get_all("Project-URL") or []:
+        label, _, url = entry.partition(",")
+        if label.strip().lower() == "repository":
+            return _recordable(url.strip())
+    raise LichError(f"{DISTRIBUTION} names no repository: give a template with --template.")
+
+
+def default_source(workspace: Path) -> Source:
+    """Return the template that belongs to this package."""
+    checkout = PACKAGE.parent
+    if (checkout / "copier.yml").is_file() and (checkout / ".git").exists():
+        return Source(str(checkout), checkout, start="HEAD")
+    return _canonical(canonical_url(), workspace)
+
+
+def find_source(given: str, workspace: Path, *, network: bool = False) -> Source:
+    """Return the template at a path or URL; `network` passes over what the package holds."""
+    path = Path(given).expanduser()
+    if _is_path(given, path):
+        return _local(given, path)
+    if not network and BUNDLE.is_file() and given == canonical_url():
+        return _canonical(given, workspace)
+    return _fetched(_recordable(given), workspace)
+
+
+def _recordable(url: str) -> str:
+    # Copier takes a URL for a git repository by these signs; without one it would look
+    # for a folder of that name in the next update.
+    known = ("git@", "git://", "git+", "https://github.com/", "https://gitlab.com/", "gh:", "gl:")
+    return url if url.endswith(".git") or url.startswith(known) else f"git+{url}"
+
+
+def _is_path(given: str, path: Path) -> bool:
+    try:
+        return path.exists() or not re.match(r"^([a-z+.-]+:|[^/]+@[^/]+:)", given, re.IGNORECASE)
+    except OSError:
+        return False
+
+
+def _local(given: str, path: Path) -> Source:
+    if not path.is_dir():
+        raise LichError(
+            f"The template {given} is not there: give a folder or a URL that exists "
+            "with --template."
+        )
+    # A relative path would be looked up from another folder in the next update.
+    path = path.resolve()
+    git = Git(path)
+    if not _is_repository_root(git):
+        raise LichError(
+            f"The template {path} is not a git repository: a project could not be updated "
+            "from it. Run `git init` and commit there first."
+        )
+    if git.commit_id("HEAD") is None:
+        raise LichError(f"The template {path} has no commit yet: commit there first.")
+    return Source(str(path), path)
+
+
+def _is_repository_root(git: Git) -> bool:
+    if git.succeeds("rev-parse", "--is-inside-work-tree") and not git.is_bare():
+        return git("rev-parse", "--show-cdup") == ""
+    return git.is_bare() and Path(git("rev-parse", "--absolute-git-dir")) == git.directory
+
+
+def _canonical(url: str, workspace: Path) -> Source:
+    if not BUNDLE.is_file():
+        return _fetched(url, workspace)
+    pin = str(json.loads(PIN.read_text(encoding="utf-8"))["commit"])
+    address = _address(url)
+    settings = {f"url.{BUNDLE}.insteadOf": address, "protocol.file.allow": "always"}
+    repository = workspace / "bundle.git"
+    if not repository.exists():
+        _mirror(address, repository, settings)
+    return Source(url, repository, start=pin)
+
+
+def _fetched(url: str, workspace: Path) -> Source:
+    address = _address(url)
+    cache = _cache() / f"{hashlib.sha256(address.encode()).hexdigest()}.git"
+    try:
+        if (cache / "HEAD").is_file():
+            _fetch(address, cache, {})
+        else:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            # Made beside its place and renamed, so that no half copy is ever taken for a whole.
+            with tempfile.TemporaryDirectory(dir=cache.parent) as staging:
+                _mirror(address, Path(staging, "repo.git"), {})
+                Path(staging, "repo.git").rename(cache)
+        return Source(url, cache, remote=True)
+    except (OSError, LichError) as problem:
+        shutil.rmtree(workspace / "fetched.git", ignore_errors=True)
+        try:
+            _mirror(address, workspace / "fetched.git", {})
+        except LichError:
+            raise LichError(
+                f"The template {url} cannot be fetched ({problem}): check the address and the "
+                "network, or give another source with --template."
+            ) from problem
+        return Source(url, workspace / "fetched.git", remote=True)
+
+
+def _mirror(address: str, repository: Path, settings: Mapping[str, str]) -> None:
+    git = Git(repository.parent, settings)
+    git("init", "--quiet", "--bare", "--template=", "--", str(repository))
+    _fetch(address, repository, settings)
+
+
+def _fetch(address: str, repository: Path, settings: Mapping[str, str]) -> None:
+    git = Git(repository, settings)
+    git("fetch", "--quiet", "--force", "--prune", "--", address, "+refs/*:refs/*")
+    listed = git("ls-remote", "--symref", "--", address, "HEAD").split()
+    if listed[:1] == ["ref:"]:
+        git("symbolic-ref", "HEAD", listed[1])
+
+
+def _address(url: str) -> str:
+    """Return the URL as git understands it; Copier's short forms are spelt out."""
+    url = url.removeprefix("git+")
+    for short, host in (("gh:", "https://github.com/"), ("gl:", "https://gitlab.com/")):
+        if url.startswith(short):
+            return f"{host}{url.removeprefix(short).removesuffix('.git')}.git"
+    return url
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lich" / "templates"

@@ -1,0 +1,65 @@
+"""Builds and reads small trees of files in sight of a test."""
+
+import stat
+import subprocess
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["Tree", "snapshot"]
+
+Content = str | bytes | None
+
+
+class Tree:
+    """A git repository in a folder that a test fills: a template or a project."""
+
+    def __init__(self, path: Path, *, init: bool = True) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        if init:
+            self.git("init", "--quiet")
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.rstrip("\n")
+
+    def write(self, files: Mapping[str, Content]) -> None:
+        """Write files; None removes one; the indentation of a text is the test's, not its own."""
+        for name, content in files.items():
+            path = self.path / name
+            if content is None:
+                path.unlink()
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, str):
+                content = textwrap.dedent(content).encode()
+            path.write_bytes(content)
+
+    def read(self, name: str) -> str:
+        return (self.path / name).read_bytes().decode()
+
+    def commit(self, tag: str | None = None) -> str:
+        self.git("add", "--all", "--force")
+        self.git("commit", "--quiet", "--allow-empty", "--no-verify", "-m", tag or "Change")
+        if tag:
+            self.git("tag", tag)
+        return self.git("rev-parse", "HEAD")
+
+
+def snapshot(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Return every file below a folder with its kind and content, git's own files left out."""
+    found: dict[str, tuple[str, bytes]] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name.split("/")[0] == ".git":
+            continue
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            found[name] = ("link", str(path.readlink()).encode())
+        elif stat.S_ISREG(mode):
+            found[name] = ("run" if mode & 0o100 else "file", path.read_bytes())
+    return found
