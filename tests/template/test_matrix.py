@@ -70,11 +70,17 @@ OF_THE_RUNNER = {
         "tests/test_workflows.py",
     },
     "celery": {
+        "dev/__init__.py",
+        "dev/engine.py",
         "internal/celery_app.py",
         "internal/celery_tasks.py",
+        "internal/job_records.lua",
+        "internal/job_records.py",
+        "internal/job_task.py",
     },
     "none": {
         "internal/clean_up.py",
+        "tests/test_in_process.py",
     },
 }
 

@@ -7,10 +7,8 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
-    ScheduleCalendarSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
-    ScheduleRange,
     ScheduleSpec,
     ScheduleUpdate,
     ScheduleUpdateInput,
@@ -22,15 +20,12 @@ from internal.workers.workflows import CleanUpWorkflow
 
 
 async def schedule_clean_up(client: Client, settings: Settings) -> None:
-    """Make the daily clean-up's schedule, or bring it up to date; a paused one stays paused."""
+    """Make the clean-up's schedule, or bring it up to date; a paused one stays paused."""
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
             CleanUpWorkflow.run, id=CleanUp.kind, task_queue=settings.temporal_task_queue
         ),
-        spec=ScheduleSpec(
-            calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(3)])],
-            jitter=timedelta(minutes=10),
-        ),
+        spec=ScheduleSpec(cron_expressions=[settings.cleanup_schedule]),
         policy=SchedulePolicy(
             overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(hours=12)
         ),
