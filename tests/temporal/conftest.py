@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -102,7 +103,7 @@ class Stack:
         } | {
             "DATA_DIR": str(folder / "data"),
             "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}",
-            "TEMPORAL_ADDRESS": f"127.0.0.1:{free_ports()}",
+            "TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}",
             "TEMPORAL_CONFIG_FILE": os.devnull,
         }
         self.processes: list[Process] = []
@@ -119,6 +120,7 @@ class Stack:
 
     async def start_engine(self) -> Process:
         engine = self.start("dev.engine")
+
         async def answers() -> bool:
             try:
                 self.client = await Client.connect(
@@ -147,14 +149,17 @@ class Stack:
 
     def database(self, statement: str) -> list[tuple[object, ...]]:
         """Let the project's database do one statement."""
-        with closing(sqlite3.connect(self.folder / "data/app.db", timeout=10)) as database, database:
+        with (
+            closing(sqlite3.connect(self.folder / "data/app.db", timeout=10)) as database,
+            database,
+        ):
             return list(database.execute(statement))
 
 
 @pytest_asyncio.fixture
 async def stack(project: Path, tmp_path: Path) -> AsyncIterator[Stack]:
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_ports())
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     controller.start()
     stack = Stack(project, tmp_path, mailbox, controller.port)
     try:
@@ -167,17 +172,20 @@ async def stack(project: Path, tmp_path: Path) -> AsyncIterator[Stack]:
         controller.stop()
 
 
-def free_ports() -> int:
-    """Return a free port that has another free one 1000 above it, for the server's UI."""
+def free_port() -> int:
+    """Return a free port that has another free one 1000 above it, for the server's UI.
+
+    It is one that the system gives to nobody who asks for any: the server asks for several.
+    """
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1000))
-            except (OSError, OverflowError):
-                continue
-            return port
+        port = random.randrange(20_000, 30_000)
+        try:
+            for number in (port, port + 1_000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        return port
 
 
 async def until(
@@ -195,3 +203,9 @@ async def until(
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {seconds} s\n{describe()}") from None
+
+
+def report(**facts: object) -> None:
+    """Print what was measured; `pytest -rP` shows it."""
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):<40} {value}")
