@@ -1,0 +1,101 @@
+"""Tells what an update does or would do, for a person and for a program."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from lich_wrapper.update import Kind, Plan
+
+__all__ = ["check", "nothing", "plan"]
+
+_COLOURS: Final = {
+    Kind.NEW: "green",
+    Kind.CHANGED: "cyan",
+    Kind.REMOVED: "yellow",
+    Kind.CONFLICTING: "red",
+    Kind.REMOVED_EDITED: "red",
+    Kind.KEPT: "blue",
+}
+
+
+def check(current: str, newest: str | None, *, as_json: bool) -> None:
+    """Tell whether an update exists."""
+    if as_json:
+        _json({"update": newest is not None, "current": current, "newest": newest or current})
+    elif newest is None:
+        click.echo(f"The project is up to date at {current}.")
+    else:
+        click.echo(f"The project is at {current}, and {newest} is out: run `lich update`.")
+
+
+def nothing(current: str, *, as_json: bool) -> None:
+    """Tell that there is nothing to do."""
+    if as_json:
+        _json({"status": "up to date", "from": current, "to": current, "files": []})
+    else:
+        click.echo(f"Nothing to do: the project is up to date at {current}.")
+
+
+def plan(update: Plan, path: Path, *, dry_run: bool, as_json: bool, colour: bool | None) -> None:
+    """Tell what becomes of every file, and how to go on."""
+    conflicts = update.of(Kind.CONFLICTING)
+    undo = shlex.join(["git", "-C", str(path), "restore", "--source=HEAD", "-SW", "."])
+    if as_json:
+        status = "conflicts" if conflicts else "planned" if dry_run else "updated"
+        _json(
+            {
+                "status": status,
+                "dry_run": dry_run,
+                "source": update.source,
+                "from": update.old,
+                "to": update.new,
+                "answers": _answers(update),
+                "files": [{"path": p, "result": kind} for p, kind in update.kinds.items()],
+                "obstacle": update.obstacle,
+                "notes": [{"version": n.version, "text": n.text} for n in update.notes],
+                "diff": update.diff,
+                "undo": undo,
+            }
+        )
+        return
+    whither = update.new if update.old == update.new else f"{update.old} -> {update.new}"
+    click.secho(f"{'Would update' if dry_run else 'Updated'}: {whither}", bold=True, color=colour)
+    for name, (before, after) in _answers(update).items():
+        click.echo(f"  answer {name}: {before} -> {after}")
+    for release in update.notes:
+        click.secho(f"\nNew in {release.version}", bold=True, color=colour)
+        click.echo(release.text)
+    click.echo()
+    for kind in Kind:
+        for file in update.of(kind):
+            click.secho(f"  {kind}: ", fg=_COLOURS[kind], nl=False, color=colour)
+            click.echo(file)
+    if dry_run:
+        click.echo("\n" + update.diff)
+        if update.obstacle:
+            click.echo(f"It would stop: {update.obstacle}", err=True)
+        return
+    if conflicts:
+        click.echo(
+            f"\n{len(conflicts)} file(s) need you: resolve what stands between the markers, "
+            "`git add` each, and commit."
+        )
+    else:
+        click.echo("\nLook at it with `git diff --staged`, test it, and commit.")
+    click.echo(f"To undo all of it: {undo}")
+
+
+def _answers(update: Plan) -> dict[str, tuple[Any, Any]]:
+    old, new = update.old_answers, update.new_answers
+    return {
+        name: (old.get(name), new.get(name))
+        for name in [*old, *(name for name in new if name not in old)]
+        if old.get(name) != new.get(name)
+    }
+
+
+def _json(told: dict[str, Any]) -> None:
+    click.echo(json.dumps(told, ensure_ascii=False, indent=2))
