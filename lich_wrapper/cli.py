@@ -1,6 +1,7 @@
 """The command line: options in, one clear line or a report out, and the exit codes."""
 
 import contextlib
+import io
 import os
 import shlex
 import signal
@@ -19,6 +20,10 @@ __all__ = ["cli", "main", "run"]
 
 def main() -> NoReturn:
     """Run the command line and leave with one of the documented exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may hold what the terminal's encoding, or any encoding, cannot.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     with _interrupts_once():
         sys.exit(run())
 
@@ -295,7 +300,7 @@ def update(
     from lich_wrapper.apply import repair
     from lich_wrapper.project import Project, Recorded
     from lich_wrapper.source import find_source
-    from lich_wrapper.update import Kind, Wish, newest, plan_update
+    from lich_wrapper.update import Kind, Wish, find_route, newest, plan_update
 
     if vcs_ref is not None and latest:
         raise click.UsageError("--vcs-ref and --latest exclude each other.")
@@ -312,20 +317,19 @@ def update(
         project = Project.open(path)
         if repair(project):
             click.echo("Note: an update that was interrupted is taken back first.", err=True)
-        project.require_quiet()
-        plan = plan_update(project, wish, workspace, keep=not dry_run)
-        if plan is None:
+            recorded = Recorded.read(path)
+        route = find_route(recorded, wish, workspace)
+        if route is None:
             report.nothing(recorded.version, as_json=as_json)
             return Exit.DONE
-        edited = plan.of(Kind.REMOVED_EDITED)
-        if not dry_run:
-            if edited and not yes:
-                raise LichError(
-                    f"The update removes files that you edited ({', '.join(edited)}): look with "
-                    "--dry-run, accept with --yes; they stay in your last commit."
-                )
+        project.require_quiet()
+        plan = plan_update(project, route, wish, workspace, keep=not dry_run)
+        problem = plan.problem(removals=yes)
+        if not dry_run and not problem:
             plan.apply()
-    report.plan(plan, path, dry_run=dry_run, as_json=as_json, colour=_colour())
+    report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json, colour=_colour())
+    if problem:
+        raise LichError(problem)
     return Exit.CONFLICTS if plan.of(Kind.CONFLICTING) else Exit.DONE
 
 

@@ -137,10 +137,16 @@ class Scratch:
             found[next(words)] = (before, after)
         return found
 
-    def diff(self, old: str, new: str, *, colour: bool = False) -> str:
+    def renames(self, old: str, new: str) -> dict[str, str]:
+        """Return the files that were renamed from one tree to another."""
+        words = self.git()(
+            *("diff-tree", "-r", "-z", "-M", "--name-status", "--diff-filter=R", old, new)
+        ).split("\0")
+        return dict(zip(words[1::3], words[2::3], strict=True))
+
+    def diff(self, old: str, new: str) -> str:
         """Return the difference of two trees as text."""
-        how = "--color=always" if colour else "--color=never"
-        return self.git()("diff-tree", "-r", "-p", how, "--no-renames", old, new)
+        return self.git()("diff-tree", "-r", "-p", "--no-renames", old, new)
 
 
 def require_merge_tree() -> None:

@@ -11,6 +11,8 @@ from lich_wrapper.update import Kind, Plan
 
 __all__ = ["check", "nothing", "plan"]
 
+_DIFF: Final = {"+": "green", "-": "red", "@": "cyan"}
+
 _COLOURS: Final = {
     Kind.NEW: "green",
     Kind.CHANGED: "cyan",
@@ -39,27 +41,39 @@ def nothing(current: str, *, as_json: bool) -> None:
         click.echo(f"Nothing to do: the project is up to date at {current}.")
 
 
-def plan(update: Plan, path: Path, *, dry_run: bool, as_json: bool, colour: bool | None) -> None:
+def plan(
+    update: Plan,
+    path: Path,
+    problem: str | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    colour: bool | None,
+) -> None:
     """Tell what becomes of every file, and how to go on."""
     conflicts = update.of(Kind.CONFLICTING)
-    undo = shlex.join(["git", "-C", str(path), "restore", "--source=HEAD", "-SW", "."])
+    where = [] if path == Path() else ["-C", str(path)]
+    undo = shlex.join(["git", *where, "restore", "--source=HEAD", "--staged", "--worktree", "."])
     if as_json:
-        status = "conflicts" if conflicts else "planned" if dry_run else "updated"
+        done = "refused" if problem else "planned" if dry_run else "updated"
         _json(
             {
-                "status": status,
+                "status": "conflicts" if conflicts and not problem else done,
                 "dry_run": dry_run,
                 "source": update.source,
                 "from": update.old,
                 "to": update.new,
                 "answers": _answers(update),
                 "files": [{"path": p, "result": kind} for p, kind in update.kinds.items()],
-                "obstacle": update.obstacle,
+                "problem": problem,
+                "hints": update.hints,
                 "notes": [{"version": n.version, "text": n.text} for n in update.notes],
                 "diff": update.diff,
                 "undo": undo,
             }
         )
+        return
+    if problem and not dry_run:
         return
     whither = update.new if update.old == update.new else f"{update.old} -> {update.new}"
     click.secho(f"{'Would update' if dry_run else 'Updated'}: {whither}", bold=True, color=colour)
@@ -73,10 +87,12 @@ def plan(update: Plan, path: Path, *, dry_run: bool, as_json: bool, colour: bool
         for file in update.of(kind):
             click.secho(f"  {kind}: ", fg=_COLOURS[kind], nl=False, color=colour)
             click.echo(file)
+    for hint in update.hints:
+        click.echo(f"Note: {hint}")
     if dry_run:
-        click.echo("\n" + update.diff)
-        if update.obstacle:
-            click.echo(f"It would stop: {update.obstacle}", err=True)
+        click.echo()
+        for line in update.diff.splitlines():
+            click.secho(line, fg=_DIFF.get(line[:1]), color=colour)
         return
     if conflicts:
         click.echo(

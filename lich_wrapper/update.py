@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from lich_wrapper.project import Project, Recorded
 from lich_wrapper.render import ANSWERS_FILE, configuration, export, render
 from lich_wrapper.source import Source, Version, find_source, is_newer
 
-__all__ = ["Kind", "Plan", "Wish", "newest", "plan_update"]
+__all__ = ["Kind", "Plan", "Route", "Wish", "find_route", "newest", "plan_update"]
 
 
 class Kind(enum.StrEnum):
@@ -57,6 +57,7 @@ class Plan:
     kinds: Mapping[str, Kind]
     changes: tuple[Change, ...]
     notes: tuple[ReleaseNotes, ...]
+    hints: tuple[str, ...]
     diff: str
     obstacle: str | None
 
@@ -69,10 +70,20 @@ class Plan:
         """Tell whether the project stays as it is."""
         return not self.changes
 
+    def problem(self, *, removals: bool) -> str | None:
+        """Say why the update must not be applied, or None; `removals` accepts lost edits."""
+        if self.obstacle:
+            return self.obstacle
+        edited = self.of(Kind.REMOVED_EDITED)
+        if edited and not removals:
+            return (
+                f"The update removes {', '.join(edited)}, which you edited: look with --dry-run "
+                "and accept it with --yes; your last commit keeps what you wrote."
+            )
+        return None
+
     def apply(self) -> None:
         """Write the result into the work tree and the index."""
-        if self.obstacle:
-            raise LichError(self.obstacle)
         apply(self.project, list(self.changes))
 
 
@@ -82,22 +93,42 @@ _USER_REMOVED: Final = {1, 3}
 _TEMPLATE_REMOVED: Final = {1, 2}
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """From which version of the template to which one an update goes."""
+
+    source: Source
+    old: Version
+    new: Version
+    hints: tuple[str, ...] = ()
+
+
 def newest(recorded: Recorded, source: Source) -> Version | None:
     """Return the version to go to if none is asked for, or None if the project is there."""
-    target = source.version(None if source.start != "HEAD" else source.newest_release())
+    target = source.version()
     return target if is_newer(source, target, recorded.version) else None
 
 
-def plan_update(project: Project, wish: Wish, workspace: Path, *, keep: bool) -> Plan | None:
-    """Compute the update, or return None if there is nothing to do.
+def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:
+    """Return where the update goes, or None if there is nothing to do."""
+    source, old = _find(recorded, wish, workspace)
+    new = _target(recorded, wish, source, old)
+    unchanged = all(str(recorded.answers.get(name)) == str(v) for name, v in wish.answers.items())
+    if new.commit == old.commit and source.url == recorded.source and unchanged:
+        return None
+    if not new.dirty:
+        return Route(source, old, new)
+    hint = f"{source.url} has changes that no commit holds: they are left out."
+    return Route(source, old, replace(new, dirty=False), (hint,))
+
+
+def plan_update(project: Project, route: Route, wish: Wish, workspace: Path, *, keep: bool) -> Plan:
+    """Compute the update.
 
     `keep` writes what is computed to the project's own objects, so that it can be applied.
     """
+    source, old, new = route.source, route.old, route.new
     recorded = project.recorded()
-    source, old = _find(recorded, wish, workspace)
-    new = _target(recorded, wish, source, old)
-    if new is None or _changes_nothing(recorded, wish, source, old, new):
-        return None
     require_merge_tree()
 
     template = export(source, new, workspace / "new-template")
@@ -135,6 +166,7 @@ def plan_update(project: Project, wish: Wish, workspace: Path, *, keep: bool) ->
     if switches and old.commit != new.commit:
         steps.insert(0, ({}, True))
     tree, records = ours, _Records()
+    moves: list[str] = []
     for number, (answers, renames) in enumerate(steps):
         folder = workspace / f"new-{number}" / name
         folder.mkdir(parents=True)
@@ -142,6 +174,8 @@ def plan_update(project: Project, wish: Wish, workspace: Path, *, keep: bool) ->
         after = render(template, folder, answers)
         theirs = scratch.write_tree(folder)
         merged = scratch.merge(base, tree, theirs, label, renames=renames)
+        if renames:
+            moves += _moves(scratch, base, tree, theirs)
         tree = records.add(merged, scratch)
         base = theirs
     _check_kept(recorded, changed, after.answers, questions, new)
@@ -163,6 +197,7 @@ def plan_update(project: Project, wish: Wish, workspace: Path, *, keep: bool) ->
         _kinds(differences, records),
         changes,
         _notes(source, old, new, recorded, after.answers),
+        (*route.hints, *_question_hints(recorded, after.answers, questions), *moves),
         scratch.diff(ours, tree),
         obstacles(project, [change for change in changes if change.old != change.new]),
     )
@@ -255,25 +290,12 @@ def _is_absolute(given: str) -> bool:
     return Path(given).expanduser().is_absolute() or ":" in given
 
 
-def _target(recorded: Recorded, wish: Wish, source: Source, old: Version) -> Version | None:
+def _target(recorded: Recorded, wish: Wish, source: Source, old: Version) -> Version:
     if wish.ref is not None:
         return source.version(wish.ref)
     if wish.stays:
         return old
-    target = newest(recorded, source)
-    if target is None and (wish.answers or wish.source):
-        return old
-    return target
-
-
-def _changes_nothing(
-    recorded: Recorded, wish: Wish, source: Source, old: Version, new: Version
-) -> bool:
-    return (
-        old.commit == new.commit
-        and source.url == recorded.source
-        and all(str(recorded.answers.get(name)) == str(v) for name, v in wish.answers.items())
-    )
+    return newest(recorded, source) or old
 
 
 def _check_recorded(recorded: Recorded, wish: Wish, questions: Questions, new: Version) -> None:
@@ -303,6 +325,31 @@ def _check_kept(
                 f"{name} is {value!r}, which the template no longer takes at {new.name}: give "
                 f"another with -d {name}=…, for example {answers[name]!r}."
             )
+
+
+def _question_hints(
+    recorded: Recorded, answers: Mapping[str, Any], questions: Questions
+) -> list[str]:
+    known = recorded.values()
+    return [
+        f"New question {name}: {value!r} is taken, change it with `lich update -d {name}=…`."
+        for name, value in answers.items()
+        if not name.startswith("_") and name not in known
+    ] + [
+        f"The template no longer asks for {name}: your answer {value!r} is dropped."
+        for name, value in known.items()
+        if name not in questions
+    ]
+
+
+def _moves(scratch: Scratch, base: str, ours: str, theirs: str) -> list[str]:
+    """Tell where the user's changes of a file are that the template renamed."""
+    edited = scratch.differences(base, ours)
+    return [
+        f"The template renamed {old} to {new}: your changes of it are there now."
+        for old, new in scratch.renames(base, theirs).items()
+        if edited.get(old, (None, None))[1] is not None
+    ]
 
 
 def _notes(
