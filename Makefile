@@ -1,0 +1,36 @@
+RUNNER ?= temporal
+PYTHON ?= python3
+
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+.PHONY: help demo test fast lint
+
+help:
+	@echo "make demo [RUNNER=temporal|celery|none]   generate a project and see it do one job"
+	@echo "make test                                 the whole test suite"
+	@echo "make fast                                 the tests that start no engine"
+	@echo "make lint                                 ruff and mypy"
+
+demo: .venv/.ready
+	@.venv/bin/python scripts/demo.py $(RUNNER)
+
+test: .venv/.ready
+	.venv/bin/python -m pytest
+
+fast: .venv/.ready
+	.venv/bin/python -m pytest -m "not slow"
+
+lint: .venv/.ready
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+.venv/.ready: pyproject.toml
+	@echo "Preparing .venv (once) ..."
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing .venv && uv pip install --quiet --editable . --group test; \
+	else \
+		$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet --upgrade pip && \
+		.venv/bin/pip install --quiet --editable . --group test; \
+	fi
+	@touch $@

@@ -1,0 +1,82 @@
+"""Facts that stand in several files of a project are the same in all of them."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.template.conftest import RUNNERS, Answers, Render, name_of
+
+
+@pytest.fixture(params=RUNNERS, ids=name_of)
+def project(request: pytest.FixtureRequest, render: Render) -> Path:
+    answers: Answers = {**request.param, "docs_language": "en", "python_version": "3.12"}
+    return render(answers)
+
+
+def pyproject(project: Path) -> dict[str, Any]:
+    return tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def compose(project: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def test_the_python_floor_is_one(project: Path) -> None:
+    content = pyproject(project)
+    workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    [python_version] = [
+        step["with"]["python-version"]
+        for job in workflow["jobs"].values()
+        for step in job["steps"]
+        if "setup-python" in step.get("uses", "")
+    ]
+    images = re.findall(
+        r"^FROM \S*python:([\d.]+)-",
+        (project / "Dockerfile").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    floor = "3.12"
+    assert content["project"]["requires-python"] == f">={floor}"
+    assert content["tool"]["mypy"]["python_version"] == floor
+    assert python_version == floor
+    assert set(images) == {floor}
+
+
+def test_the_slug_names_the_package_and_the_image(project: Path) -> None:
+    services = compose(project)
+    assert pyproject(project)["project"]["name"] == "sample-project"
+    assert services["name"] == "sample-project"
+    assert services["services"]["api"]["image"] == "sample-project"
+
+
+def test_the_api_port_is_one(project: Path) -> None:
+    port = "8000"
+    assert compose(project)["services"]["api"]["ports"] == [
+        f"127.0.0.1:${{API_PORT:-{port}}}:{port}"
+    ]
+    assert f"--port ${{API_PORT:-{port}}}" in (project / "Procfile").read_text(encoding="utf-8")
+    assert f'"--port", "{port}"' in (project / "Dockerfile").read_text(encoding="utf-8")
+    assert f"http://127.0.0.1:{port}" in (project / "README.md").read_text(encoding="utf-8")
+
+
+def test_published_ports_are_open_to_this_machine_only(project: Path) -> None:
+    for name, service in compose(project)["services"].items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+
+
+def test_containers_run_no_process_as_root(project: Path) -> None:
+    dockerfile = (project / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)[-1] == "app"
+
+
+def test_the_environment_of_the_containers_is_read_by_the_code(project: Path) -> None:
+    example = (project / ".env.example").read_text(encoding="utf-8")
+    known = set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE))
+    app = compose(project)["x-app"]
+    assert set(app["environment"]) <= known

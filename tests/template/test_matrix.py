@@ -1,0 +1,176 @@
+"""Every combination of answers gives a whole, clean project."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.template.conftest import PYTHONS, RUNNERS, Answers, Render, name_of, text_files
+
+COMMON = {
+    ".copier-answers.yml",
+    ".dockerignore",
+    ".env.example",
+    ".github/workflows/ci.yml",
+    ".gitignore",
+    "Dockerfile",
+    "Procfile",
+    "README.md",
+    "api/__init__.py",
+    "api/errors.py",
+    "api/health.py",
+    "api/jobs.py",
+    "api/main.py",
+    "compose.yaml",
+    "docs/workers.md",
+    "internal/__init__.py",
+    "internal/config.py",
+    "internal/job_types.py",
+    "internal/jobs.py",
+    "internal/logs.py",
+    "internal/services/__init__.py",
+    "internal/services/contacts.py",
+    "internal/services/database.py",
+    "internal/services/email.py",
+    "internal/services/errors.py",
+    "internal/services/retention.py",
+    "pyproject.toml",
+    "tests/__init__.py",
+    "tests/conftest.py",
+    "tests/runner.py",
+    "tests/test_jobs.py",
+    "tests/test_services.py",
+    "tests/test_settings.py",
+}
+OF_THE_RUNNER = {
+    "temporal": {
+        "internal/workers/__init__.py",
+        "internal/workers/activities.py",
+        "internal/workers/main.py",
+        "internal/workers/workflows.py",
+    },
+    "celery": {
+        "internal/celery_app.py",
+        "internal/celery_tasks.py",
+    },
+    "none": {
+        "internal/clean_up.py",
+    },
+}
+
+WORDS = {
+    "temporal": r"temporal(?!ly)",
+    "celery": r"celery|redis|flower|falkordb|kombu",
+    "rabbitmq": r"rabbit|amqp|quorum",
+}
+
+
+def foreign_words(answers: Answers) -> re.Pattern[str]:
+    """Return what must not be said in a project with these answers."""
+    own = {answers["task_runner"], answers.get("celery_broker")}
+    return re.compile(
+        "|".join(words for runner, words in WORDS.items() if runner not in own), re.IGNORECASE
+    )
+
+
+def test_exactly_the_files_of_the_runner_are_there(project: Path, answers: Answers) -> None:
+    expected = COMMON | OF_THE_RUNNER[answers["task_runner"]]
+    assert set(text_files(project)) == expected
+
+
+def test_no_folder_is_empty(project: Path) -> None:
+    folders = [path for path in project.rglob("*") if path.is_dir()]
+    assert [folder for folder in folders if not any(folder.iterdir())] == []
+
+
+def test_no_template_syntax_is_left(project: Path) -> None:
+    left = {
+        path: found.group()
+        for path, text in text_files(project).items()
+        if (found := re.search(r"(?<!\$)\{\{[^{}\n]*\}\}|\{%|\{#|\{%|_copier_", text))
+    }
+    assert left == {}
+
+
+def test_every_text_file_is_tidy(project: Path) -> None:
+    for path, text in text_files(project).items():
+        if text:
+            assert text.endswith("\n"), path
+            assert not text.endswith("\n\n"), path
+            assert not text.startswith("\n"), path
+        assert "\r" not in text, path
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), path
+        assert "\n\n\n\n" not in text, path
+
+
+def test_every_data_file_parses(project: Path) -> None:
+    parsers = {
+        ".toml": tomllib.loads,
+        ".yml": yaml.safe_load,
+        ".yaml": yaml.safe_load,
+        ".json": json.loads,
+    }
+    parsed = [
+        parsers[Path(path).suffix](text)
+        for path, text in text_files(project).items()
+        if Path(path).suffix in parsers
+    ]
+    assert len(parsed) >= 4
+    assert all(parsed)
+
+
+def test_nothing_of_another_runner_is_there(project: Path, answers: Answers) -> None:
+    foreign = foreign_words(answers)
+    traces = {
+        path: sorted({found.group() for found in foreign.finditer(f"{path}\n{text}")})
+        for path, text in text_files(project).items()
+        if foreign.search(f"{path}\n{text}")
+    }
+    assert traces == {}
+
+
+def test_the_answers_are_recorded_and_computed_values_are_not(
+    project: Path, answers: Answers
+) -> None:
+    recorded = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
+    questions = {"project_name", "project_slug", "description", *answers}
+    assert set(recorded) == questions | {"_commit", "_src_path"}
+    assert answers.items() <= recorded.items()
+
+
+def test_nothing_that_git_ignores_is_shipped(project: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+    ignored = subprocess.run(
+        ["git", "ls-files", "--others", "--ignored", "--exclude-standard"],
+        cwd=project, check=True, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    generated = [path for path in ignored if not re.search(r"cache|\.venv", path)]
+    assert generated == []
+
+
+def test_ruff_finds_nothing(project: Path) -> None:
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python_version", PYTHONS)
+@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
+def test_mypy_finds_nothing(runner: Answers, python_version: str, render: Render) -> None:
+    project = render({**runner, "docs_language": "en", "python_version": python_version})
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
