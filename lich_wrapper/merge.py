@@ -74,11 +74,11 @@ class Scratch:
         own = git_dir / "objects"
         return cls(git_dir, project.objects if keep else own, project.objects)
 
-    def git(self, settings: Mapping[str, str] | None = None, **variables: str) -> Git:
+    def git(self, **variables: str) -> Git:
         """Git in this repository."""
         return Git(
             self.git_dir,
-            {**_MERGE, **(settings or {})},
+            _MERGE,
             {
                 "GIT_DIR": str(self.git_dir),
                 "GIT_OBJECT_DIRECTORY": str(self.objects),
@@ -95,9 +95,9 @@ class Scratch:
         git("add", "--all", "--force", "--", str(folder))
         return git("write-tree")
 
-    def merge(self, base: str, ours: str, theirs: str, name: str, *, renames: bool) -> Merged:
+    def merge(self, base: str, ours: str, theirs: str, name: str) -> Merged:
         """Merge two trees that grew out of a third; conflicts call the other side `name`."""
-        git = self.git({"merge.renames": str(renames).lower()})
+        git = self.git()
         start = git("commit-tree", base, "-m", "base")
         heads = ""
         for branch, tree in ((OURS, ours), (name, theirs)):
@@ -122,6 +122,11 @@ class Scratch:
         told = "".join(f"0 {'0' * len(tree)}\t{path}\0" for path in paths)
         git("update-index", "-z", "--index-info", stdin=os.fsencode(told))
         return git("write-tree")
+
+    def without_added(self, base: str, tree: str) -> str:
+        """Return a tree that lacks what it has and the base has not."""
+        differences = self.differences(base, tree)
+        return self.without(tree, [path for path, (old, _) in differences.items() if old is None])
 
     def differences(self, old: str, new: str) -> dict[str, tuple[Entry | None, Entry | None]]:
         """Return every file that is not the same in two trees, with both its states."""

@@ -13,6 +13,7 @@ _RUNNERS: Final = ("temporal", "celery", "none")
 _SECTION: Final = re.compile(r"^## +\[?v?(?P<version>[0-9][^\]\s]*|unreleased)\]?", re.IGNORECASE)
 _BULLET: Final = re.compile(r"^[-*] +\*\*(?P<names>[^*]+):\*\*", re.IGNORECASE)
 _HEADING: Final = re.compile(r"^#{3,} +(?P<names>.+?)\s*$")
+_BLANKS: Final = re.compile(r"\n{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def release_notes(changelog: str, old: str, new: str, runners: set[str]) -> list
     for version, lines in _sections(changelog):
         this = number(version)
         wanted = beyond if this is None else _is_between(this, start, end)
-        text = "\n".join(_for_runners(lines, runners)).strip()
+        text = _BLANKS.sub("\n\n", "\n".join(_for_runners(lines, runners))).strip()
         if wanted and text:
             found.append(ReleaseNotes(version, text))
     return found
@@ -74,6 +75,7 @@ def _for_runners(lines: list[str], runners: set[str]) -> Iterator[str]:
     for line in lines:
         if (heading := _HEADING.match(line)) is not None:
             heading_wanted, bullet_wanted = _is_for(heading["names"], runners), True
+            yield ""
         elif (bullet := _BULLET.match(line)) is not None:
             bullet_wanted = _is_for(bullet["names"], runners)
         elif line[:1] not in ("", " ", "\t"):

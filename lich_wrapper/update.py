@@ -159,24 +159,27 @@ def plan_update(project: Project, route: Route, wish: Wish, workspace: Path, *, 
     base = scratch.write_tree(before.folder)
     ours = project.tree()
     label = f"template-{new.name}"
-    # Files of one runner are never renamed files of another, however alike they look: so a
-    # switch is merged on its own, without looking for renames.
     switches = RUNNER in changed
-    steps: list[tuple[Mapping[str, Any], bool]] = [(wish.answers, not switches)]
-    if switches and old.commit != new.commit:
-        steps.insert(0, ({}, True))
+    steps: list[tuple[Mapping[str, Any], bool]] = [(wish.answers, switches)]
+    if switches and old.commit != new.commit and _still_fits(recorded, questions):
+        steps.insert(0, ({}, False))
     tree, records = ours, _Records()
     moves: list[str] = []
-    for number, (answers, renames) in enumerate(steps):
+    for number, (answers, is_switch) in enumerate(steps):
         folder = workspace / f"new-{number}" / name
         folder.mkdir(parents=True)
         (folder / ANSWERS_FILE).write_text(recorded.text, encoding="utf-8")
         after = render(template, folder, answers)
         theirs = scratch.write_tree(folder)
-        merged = scratch.merge(base, tree, theirs, label, renames=renames)
-        if renames:
+        if is_switch:
+            # A file of one runner is never a renamed file of another, however alike they
+            # look: with nothing added there is nothing that git could take for it.
+            middle = scratch.without_added(base, theirs)
+            tree = records.add(scratch.merge(base, tree, middle, label), scratch)
+            base = middle
+        else:
             moves += _moves(scratch, base, tree, theirs)
-        tree = records.add(merged, scratch)
+        tree = records.add(scratch.merge(base, tree, theirs, label), scratch)
         base = theirs
     _check_kept(recorded, changed, after.answers, questions, new)
 
@@ -308,6 +311,11 @@ def _check_recorded(recorded: Recorded, wish: Wish, questions: Questions, new: V
                 f"{name} is {value!r}, which the template no longer takes at {new.name}: "
                 f"{problem}, with -d {name}=…"
             )
+
+
+def _still_fits(recorded: Recorded, questions: Questions) -> bool:
+    question = questions.get(RUNNER)
+    return question is not None and question.problem(recorded.answers.get(RUNNER)) is None
 
 
 def _check_kept(
