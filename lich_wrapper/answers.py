@@ -1,6 +1,5 @@
 """Knows a template's questions and checks answers against them before anything is rendered."""
 
-import difflib
 import hashlib
 import json
 import re
@@ -12,6 +11,7 @@ from typing import Any, Final
 from lich_wrapper.errors import LichError
 
 __all__ = [
+    "ANSWERS_FILE",
     "RUNNER",
     "Question",
     "Questions",
@@ -21,6 +21,8 @@ __all__ = [
     "read_data_file",
     "recorded_fingerprint",
 ]
+
+ANSWERS_FILE: Final = ".copier-answers.yml"
 
 # The one question that has an option of its own and no safe default.
 RUNNER: Final = "task_runner"
@@ -128,6 +130,8 @@ def check_answers(answers: Mapping[str, Any], questions: Questions) -> None:
     for name, answer in answers.items():
         question = questions.get(name)
         if question is None or question.computed:
+            import difflib
+
             asked = questions.asked()
             close = difflib.get_close_matches(name, asked, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(asked)}."

@@ -16,11 +16,10 @@ from lich_wrapper.project import Project
 
 __all__ = ["Change", "apply", "obstacles", "repair"]
 
-# All that an update needs until it is done lies in the git directory, where no tool of the
-# user looks; its journal is what tells a later run that this one did not come to its end.
-FOLDER: Final = "lich-update"
+# What tells a later run that this one did not come to its end, and how to take it back.
 JOURNAL: Final = "journal.json"
-_LINK: Final = "120000"
+# Where new files wait if the git directory is on another file system.
+STAGING: Final = ".lich-update"
 _SUBMODULE: Final = "160000"
 
 
@@ -61,7 +60,7 @@ def obstacles(project: Project, changes: list[Change]) -> str | None:
 
 def apply(project: Project, changes: list[Change]) -> None:
     """Write the result; whatever stops it, the project is as it was or wholly updated."""
-    folder = project.git_dir / FOLDER
+    folder = project.journal
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     with _staging(project, folder) as staging:
@@ -82,7 +81,7 @@ def apply(project: Project, changes: list[Change]) -> None:
 
 def repair(project: Project) -> bool:
     """Take back an update that did not come to its end; tell whether there was one."""
-    folder = project.git_dir / FOLDER
+    folder = project.journal
     if not folder.exists():
         return False
     taken_back = False
@@ -98,8 +97,7 @@ def repair(project: Project) -> bool:
             _restore(owner, told["files"])
             taken_back = True
         journal.unlink()
-        for other in (Path(told["project"]) / f".{FOLDER}",):
-            shutil.rmtree(other, ignore_errors=True)
+        shutil.rmtree(owner.path / STAGING, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
     return taken_back
 
@@ -109,7 +107,7 @@ def _staging(project: Project, folder: Path) -> Iterator[Path]:
     """Give a folder from which one rename brings a file to its place."""
     staging = folder / "files"
     if folder.stat().st_dev != project.path.stat().st_dev:
-        staging = project.path / f".{FOLDER}"
+        staging = project.path / STAGING
         shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:

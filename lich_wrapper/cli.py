@@ -297,10 +297,9 @@ def update(
     """
     from lich_wrapper import report
     from lich_wrapper.answers import RUNNER, parse_pairs
-    from lich_wrapper.apply import repair
     from lich_wrapper.project import Project, Recorded
+    from lich_wrapper.route import Wish, find_route, newest
     from lich_wrapper.source import find_source
-    from lich_wrapper.update import Kind, Wish, find_route, newest, plan_update
 
     if vcs_ref is not None and latest:
         raise click.UsageError("--vcs-ref and --latest exclude each other.")
@@ -315,13 +314,18 @@ def update(
             report.check(recorded.version, target.name if target else None, as_json=as_json)
             return Exit.UPDATE_EXISTS if target else Exit.DONE
         project = Project.open(path)
-        if repair(project):
-            click.echo("Note: an update that was interrupted is taken back first.", err=True)
+        if project.journal.exists():
+            from lich_wrapper.apply import repair
+
+            if repair(project):
+                click.echo("Note: an update that was interrupted is taken back first.", err=True)
             recorded = Recorded.read(path)
         route = find_route(recorded, wish, workspace)
         if route is None:
             report.nothing(recorded.version, as_json=as_json)
             return Exit.DONE
+        from lich_wrapper.update import Kind, plan_update
+
         project.require_quiet()
         plan = plan_update(project, route, wish, workspace, keep=not dry_run)
         problem = plan.problem(removals=yes)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lich_wrapper.answers import fingerprint, recorded_fingerprint
+from lich_wrapper.answers import ANSWERS_FILE, fingerprint, recorded_fingerprint
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
-from lich_wrapper.render import ANSWERS_FILE
 
 __all__ = ["WORK_TREE", "Project", "Recorded"]
 
@@ -105,6 +104,14 @@ class Project:
     def git(self) -> Git:
         """Git in the project, with the user's way of writing files."""
         return Git(self.path, without=WORK_TREE)
+
+    @property
+    def journal(self) -> Path:
+        """The folder that only an update under way, or one that was interrupted, leaves here.
+
+        It lies in the git directory, where no tool of the user looks.
+        """
+        return self.git_dir / "lich-update"
 
     def git_with(self, **variables: str) -> Git:
         """Git in the project, with variables of its own."""

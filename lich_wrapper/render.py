@@ -8,15 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from lich_wrapper.answers import ANSWERS_FILE
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 from lich_wrapper.source import Source, Version
 
-__all__ = ["ANSWERS_FILE", "Rendered", "clear_errors", "configuration", "export", "render"]
-
-ANSWERS_FILE: Final = ".copier-answers.yml"
+__all__ = ["Rendered", "clear_errors", "configuration", "export", "render"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,21 @@
-"""Tells what an update does or would do, for a person and for a program."""
+"""Tells what an update does or would do, for a person and for a program.
+
+It imports nothing of an update itself: most often the report is that there is nothing to do.
+"""
 
 import json
 import shlex
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from lich_wrapper.update import Kind, Plan
+if TYPE_CHECKING:
+    from lich_wrapper.update import Plan
 
 __all__ = ["check", "nothing", "plan"]
 
 _DIFF: Final = {"+": "green", "-": "red", "@": "cyan"}
-
-_COLOURS: Final = {
-    Kind.NEW: "green",
-    Kind.CHANGED: "cyan",
-    Kind.REMOVED: "yellow",
-    Kind.CONFLICTING: "red",
-    Kind.REMOVED_EDITED: "red",
-    Kind.KEPT: "blue",
-}
 
 
 def check(current: str, newest: str | None, *, as_json: bool) -> None:
@@ -42,7 +37,7 @@ def nothing(current: str, *, as_json: bool) -> None:
 
 
 def plan(
-    update: Plan,
+    update: "Plan",
     path: Path,
     problem: str | None,
     *,
@@ -51,6 +46,16 @@ def plan(
     colour: bool | None,
 ) -> None:
     """Tell what becomes of every file, and how to go on."""
+    from lich_wrapper.update import Kind
+
+    colours = {
+        Kind.NEW: "green",
+        Kind.CHANGED: "cyan",
+        Kind.REMOVED: "yellow",
+        Kind.CONFLICTING: "red",
+        Kind.REMOVED_EDITED: "red",
+        Kind.KEPT: "blue",
+    }
     conflicts = update.of(Kind.CONFLICTING)
     where = [] if path == Path() else ["-C", str(path)]
     undo = shlex.join(["git", *where, "restore", "--source=HEAD", "--staged", "--worktree", "."])
@@ -85,7 +90,7 @@ def plan(
     click.echo()
     for kind in Kind:
         for file in update.of(kind):
-            click.secho(f"  {kind}: ", fg=_COLOURS[kind], nl=False, color=colour)
+            click.secho(f"  {kind}: ", fg=colours[kind], nl=False, color=colour)
             click.echo(file)
     for hint in update.hints:
         click.echo(f"Note: {hint}")
@@ -104,7 +109,7 @@ def plan(
     click.echo(f"To undo all of it: {undo}")
 
 
-def _answers(update: Plan) -> dict[str, tuple[Any, Any]]:
+def _answers(update: "Plan") -> dict[str, tuple[Any, Any]]:
     old, new = update.old_answers, update.new_answers
     return {
         name: (old.get(name), new.get(name))
