@@ -2,11 +2,16 @@
 
 import json
 import logging
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from internal.config import Settings
 
+job_id: ContextVar[str] = ContextVar("job_id", default="")
+"""The job that is being done; every log line says so."""
+
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
+_LINE = "%(asctime)s %(levelname)s %(name)s [%(job_id)s]: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
@@ -32,9 +37,16 @@ def configure_logging(settings: Settings) -> None:
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(logging.Formatter(_LINE, defaults={"job_id": "-"}))
+    handler.addFilter(_add_job_id)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     # The API's server comes with handlers of its own.
     for name in ("uvicorn", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+def _add_job_id(record: logging.LogRecord) -> bool:
+    if job_id.get():
+        record.job_id = job_id.get()
+    return True

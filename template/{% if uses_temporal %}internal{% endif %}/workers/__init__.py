@@ -1,0 +1,1 @@
+"""The background work: workflows say what happens, activities do it, the worker runs both."""

@@ -1,0 +1,41 @@
+"""The connection to Temporal, by the variables that all of Temporal's clients know."""
+
+import os
+
+from dotenv import dotenv_values
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
+from temporalio.service import RetryConfig
+
+from internal.config import Settings
+
+# One call may take this long to find the server before it fails.
+_RETRY = RetryConfig(max_elapsed_time_millis=2_000)
+
+
+async def connect(settings: Settings, *, lazy: bool = False) -> Client:
+    """Connect at once or, if `lazy`, at the first call; raise `RuntimeError` if that fails."""
+    return await Client.connect(
+        **connection(settings),
+        data_converter=pydantic_data_converter,
+        retry_config=_RETRY,
+        lazy=lazy,
+    )
+
+
+def connection(settings: Settings) -> ClientConnectConfig:
+    """Read the address, the namespace, the API key and TLS from the environment and `.env`."""
+    environment = {
+        name: value
+        for source in (dotenv_values(".env"), os.environ)
+        for name, value in source.items()
+        # To Temporal an empty variable is a value: an empty API key would turn TLS on.
+        if value
+    }
+    profile = ClientConfigProfile.load(override_env_vars=environment)
+    return {
+        "target_host": settings.temporal_address,
+        "namespace": settings.temporal_namespace,
+        **profile.to_client_connect_config(),
+    }
