@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from tests.celery_runner.brokers import RabbitMQ, Redis, Server
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 TIMEOUT = 60.0
+
+
+class Refused(Exception):
+    """What the project said instead of an answer."""
 
 
 class Worker:
@@ -93,39 +98,45 @@ class Project:
         finally:
             worker.stop()
 
-    def python(self, code: str, timeout: float = TIMEOUT) -> Any:
-        """Run code in another process of the project, and return what it prints as JSON."""
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.folder, env=self.environment, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False,
+    @cached_property
+    def console(self) -> subprocess.Popen[str]:
+        """A process of the project that answers expressions with JSON, line by line."""
+        return subprocess.Popen(
+            [sys.executable, HERE / "console.py"], cwd=self.folder, env=self.environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if done.stdout else None
+
+    def close_console(self) -> None:
+        """Forget the process, and with it its connections."""
+        if "console" in vars(self):
+            self.console.kill()
+            self.console.wait()
+            del self.console
+
+    def ask(self, expression: str) -> Any:
+        """Evaluate an expression in the project, away from its workers."""
+        assert self.console.stdin
+        assert self.console.stdout
+        self.console.stdin.write(expression + "\n")
+        self.console.stdin.flush()
+        answer = json.loads(self.console.stdout.readline())
+        if "error" in answer:
+            raise Refused(answer["error"])
+        return answer["value"]
 
     def enqueue(self, task: str, *args: object) -> str:
         """Enqueue a job of `faults`, and return its id."""
-        code = f"import faults, json; print(json.dumps(faults.{task}.delay(*{args!r}).id))"
-        job_id: str = self.python(code)
+        job_id: str = self.ask(f"faults.{task}.delay(*{args!r}).id")
         return job_id
 
     def job(self, job_id: str) -> dict[str, Any]:
-        code = f"from internal import job_records; print(job_records.get({job_id!r}).model_dump_json())"
-        job: dict[str, Any] = self.python(code)
+        job: dict[str, Any] = self.ask(f"job_records.get({job_id!r}).model_dump(mode='json')")
         return job
 
     def ended(self, job_id: str, timeout: float = TIMEOUT) -> dict[str, Any]:
         """Wait until a job has ended, and return it."""
-        code = f"""
-import time
-from internal import job_records
-until = time.monotonic() + {timeout}
-while (job := job_records.get({job_id!r})).state in ("queued", "running"):
-    assert time.monotonic() < until, job
-    time.sleep(0.05)
-print(job.model_dump_json())
-"""
-        job: dict[str, Any] = self.python(code, timeout=timeout + 10)
-        return job
+        until(lambda: self.job(job_id)["state"] not in ("queued", "running"), timeout)
+        return self.job(job_id)
 
     def runs(self, job_id: str, event: str = "started") -> list[float]:
         """Return the times at which something happened to a job."""
@@ -168,7 +179,7 @@ def project(
     template: Path,
     redis: Redis,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Project:
+) -> Iterator[Project]:
     broker: Server = redis if request.param == "redis" else request.getfixturevalue("rabbitmq")
     folder = tmp_path_factory.mktemp(request.param) / "sample"
     copier.run_copy(
@@ -178,4 +189,6 @@ def project(
     (folder / "data").mkdir()
     (folder / "tmp").mkdir()
     shutil.copy(HERE / "faults.py", folder)
-    return Project(folder, broker, redis)
+    project = Project(folder, broker, redis)
+    yield project
+    project.close_console()
