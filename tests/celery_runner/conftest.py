@@ -83,10 +83,19 @@ class Project:
         return process, path
 
     @contextmanager
-    def worker(
-        self, *options: str, wait: bool = True, **environment: str
-    ) -> Iterator[Worker]:
-        command = "celery -A internal.celery_app worker -l INFO -I faults -c 2".split()
+    def worker(self, *options: str, wait: bool = True, **environment: str) -> Iterator[Worker]:
+        command = [
+            "celery",
+            "-A",
+            "internal.celery_app",
+            "worker",
+            "-l",
+            "INFO",
+            "-I",
+            "faults",
+            "-c",
+            "2",
+        ]
         worker = Worker(*self.popen(*command, *options, **environment))
         try:
             if wait:
