@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.celery_runner.conftest import Project, Refused, until
+from tests.celery_runner.project import Project, Refused, until
 
 pytestmark = pytest.mark.slow
 
