@@ -62,18 +62,18 @@ def apply(project: Project, changes: list[Change]) -> None:
     """Write the result; whatever stops it, the project is as it was or wholly updated."""
     folder = project.journal
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    with _staging(project, folder) as staging:
-        written = [change for change in changes if change.old != change.new]
-        _stage_files(project, written, folder, staging)
-        _stage_index(project, changes, folder)
-        _write_journal(project, written, folder)
-        try:
+    written = [change for change in changes if change.old != change.new]
+    try:
+        folder.mkdir()
+        with _staging(project, folder) as staging:
+            _stage_files(project, written, folder, staging)
+            _stage_index(project, changes, folder)
+            _write_journal(project, written, folder)
             _replace_files(project, written, staging)
             _replace_index(project, folder)
-        except BaseException:
-            repair(project)
-            raise
+    except BaseException:
+        repair(project)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     # Only spares the next git command the work: the entries just written have no times yet.
     project.git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
