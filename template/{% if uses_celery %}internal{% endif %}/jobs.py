@@ -8,7 +8,7 @@ from redis import RedisError
 
 from internal import job_records
 from internal.celery_tasks import clean_up, import_contacts, send_email
-from internal.job_task import JobTask, send
+from internal.job_task import JobTask, send_again
 from internal.job_types import (
     CleanUp,
     EngineUnavailable,
@@ -81,7 +81,7 @@ async def retry(job_id: str) -> Job:
         if state not in (JobState.FAILED, JobState.CANCELLED):
             raise JobConflict(job, "retried")
         try:
-            await asyncio.to_thread(send, job_id)
+            await asyncio.to_thread(send_again, job_id)
         except EngineUnavailable:
             await asyncio.to_thread(job_records.withdraw, job_id, state)
             raise

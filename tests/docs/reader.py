@@ -121,9 +121,7 @@ class Reader:
         if "jobs/ID" in script:
             script = script.replace("jobs/ID", f"jobs/{self.job}")
         other = {"temporal": "celery", "celery": "none", "none": "temporal"}
-        script = "\n".join(
-            line for line in script.splitlines() if line.strip() not in ELSEWHERE
-        )
+        script = "\n".join(line for line in script.splitlines() if line.strip() not in ELSEWHERE)
         return re.sub(r"-t RUNNER\b", f"-t {other[self.runner]}", script)
 
     def run(self, command: list[str]) -> str:
@@ -181,9 +179,12 @@ class Reader:
             assert not unknown, f"compose.yaml has no service {unknown}"
             options = {word for word in words if word.startswith("-")}
             assert options <= {"--build", "--detach", "--scale", "--wait"}, options
-        if shutil.which("docker", path=self.environment["PATH"]) and not subprocess.run(
-            ["docker", "compose", "version"], capture_output=True, check=False
-        ).returncode:
+        if (
+            shutil.which("docker", path=self.environment["PATH"])
+            and not subprocess.run(
+                ["docker", "compose", "version"], capture_output=True, check=False
+            ).returncode
+        ):
             self.run(["docker", "compose", "config", "--quiet"])
 
     def commit(self) -> None:

@@ -1,13 +1,11 @@
 """The guides of a generated project are true from the first line to the last."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import git
 from tests.docs.reader import reader
 from tests.template.conftest import ROOT
 

@@ -49,17 +49,42 @@ COMMON = {
 }
 OF_THE_RUNNER = {
     "temporal": {
+        "dev/__init__.py",
+        "dev/engine.py",
         "internal/workers/__init__.py",
         "internal/workers/activities.py",
+        "internal/workers/connection.py",
+        "internal/workers/errors.py",
+        "internal/workers/health.py",
         "internal/workers/main.py",
+        "internal/workers/probe.py",
+        "internal/workers/schedules.py",
+        "internal/workers/worker.py",
         "internal/workers/workflows.py",
+        "tests/histories/clean-up.json",
+        "tests/histories/email.json",
+        "tests/histories/import.json",
+        "tests/record_histories.py",
+        "tests/test_replay.py",
+        "tests/test_worker.py",
+        "tests/test_workflows.py",
     },
     "celery": {
+        "dev/__init__.py",
+        "dev/engine.py",
         "internal/celery_app.py",
+        "internal/celery_beat.py",
+        "internal/celery_check.py",
         "internal/celery_tasks.py",
+        "internal/celery_upkeep.py",
+        "internal/job_lease.py",
+        "internal/job_records.lua",
+        "internal/job_records.py",
+        "internal/job_task.py",
     },
     "none": {
         "internal/clean_up.py",
+        "tests/test_in_process.py",
     },
 }
 

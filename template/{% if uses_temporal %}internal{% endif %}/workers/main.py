@@ -1,37 +1,52 @@
 """The worker's entry point: `python -m internal.workers.main`."""
 
+import argparse
 import asyncio
 import logging
 import os
 import signal
+import sys
+from contextlib import suppress
+from typing import Any
 
+from pydantic import ValidationError
+from temporalio import activity, workflow
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from internal.config import Settings, get_settings
 from internal.logs import configure_logging
 from internal.workers.connection import connect
+from internal.workers.health import Health
 from internal.workers.schedules import schedule_clean_up
-from internal.workers.worker import build_worker
+from internal.workers.worker import build_worker, check
 
+MIN_PAUSE = 0.25
 MAX_PAUSE = 2.0
-"""The longest pause, in seconds, between two attempts to reach the server."""
+"""The shortest and the longest pause, in seconds, between two attempts to reach the server."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("internal.workers.main")
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; a server or a namespace that is not there is waited for."""
-    pause = 0.25
-    while not stop.is_set():
-        try:
-            worker = await _prepare(settings)
-            pause = 0.25
-            await _run(worker, stop)
-        except (RPCError, RuntimeError) as error:
-            _log.warning("no connection to Temporal, again in %.2f s: %s", pause, error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_PAUSE)
+    health = Health()
+    async with health.serve(settings.worker_health_port):
+        pause = MIN_PAUSE
+        while not stop.is_set():
+            try:
+                preparing = asyncio.create_task(_prepare(settings))
+                if not await _done(preparing, stop):
+                    preparing.cancel()
+                    return
+                worker = await preparing
+                pause = MIN_PAUSE
+                await _run(worker, health, stop)
+            except (RPCError, RuntimeError) as error:
+                _log.warning("no work from Temporal, again in %.2f s: %s", pause, error)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause)
+                pause = min(2 * pause, MAX_PAUSE)
 
 
 async def _prepare(settings: Settings) -> Worker:
@@ -40,19 +55,25 @@ async def _prepare(settings: Settings) -> Worker:
     return build_worker(client, settings)
 
 
-async def _run(worker: Worker, stop: asyncio.Event) -> None:
-    _log.info("working on the task queue %s", worker.task_queue)
+async def _run(worker: Worker, health: Health, stop: asyncio.Event) -> None:
     running = asyncio.create_task(worker.run())
+    async with health.watch(worker):
+        _log.info("working on the task queue %s", worker.task_queue)
+        if not await _done(running, stop):
+            _log.info("stopping: takes no more work, and lets what runs finish")
+            await worker.shutdown()
+        await running
+
+
+async def _done(task: asyncio.Task[Any], stop: asyncio.Event) -> bool:
+    """Wait for a task or for `stop`, and say whether the task was first."""
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if stop.is_set():
-        _log.info("stopping: no new work; what runs may finish")
-        await worker.shutdown()
-    await running
+    return task.done()
 
 
-async def _main(settings: Settings) -> None:
+async def _work_until_signal(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,12 +83,32 @@ async def _main(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Run the worker until SIGTERM or SIGINT."""
-    settings = get_settings()
-    configure_logging(settings)
-    asyncio.run(_main(settings))
+    """Run the worker until SIGTERM or SIGINT, or only check it."""
+    parser = argparse.ArgumentParser(prog="python -m internal.workers.main", description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="check what is registered, without a server, and end"
+    )
+    arguments = parser.parse_args()
+    try:
+        settings = get_settings()
+        configure_logging(settings)
+        activity.logger.activity_info_on_message = False
+        workflow.logger.workflow_info_on_message = False
+        asyncio.run(check())
+    except (ValidationError, RuntimeError, TypeError) as error:
+        sys.exit(f"The worker cannot work: {error}\n{error.__cause__ or ''}".strip())
+    if arguments.check:
+        print("The worker is complete.")
+        return
+    code = 0
+    try:
+        asyncio.run(_work_until_signal(settings))
+    except Exception:  # noqa: BLE001 - whatever it is, it ends the process here
+        _log.exception("the worker failed")
+        code = 1
     logging.shutdown()
-    os._exit(0)
+    # The SDK's own threads may still run, and crash an interpreter that ends in order.
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,176 @@
+"""A generated project as containers, used as its user would use it."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import yaml
+from docker.models.containers import Container
+
+from tests.containers.engine import Engine
+
+__all__ = ["Job", "Stack", "eventually"]
+
+Job = dict[str, Any]
+Seen = TypeVar("Seen")
+
+ENDED = {"succeeded", "failed", "cancelled"}
+
+
+def eventually(look: Callable[[], Seen | None], what: str, timeout: float = 120) -> Seen:
+    """Return what `look` sees, as soon as it sees something."""
+    deadline = time.monotonic() + timeout
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        assert time.monotonic() < deadline, f"not in {timeout:.0f} s: {what}"
+        time.sleep(0.25)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The services of a project on an engine, at ports that nobody else uses."""
+
+    project: Path
+    engine: Engine
+    override: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the Compose project and of its image."""
+        return str(self._compose_file["name"])
+
+    @property
+    def services(self) -> dict[str, Any]:
+        """What compose.yaml says of each service."""
+        services: dict[str, Any] = self._compose_file["services"]
+        return services
+
+    @property
+    def _compose_file(self) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load((self.project / "compose.yaml").read_text())
+        return content
+
+    def compose(self, *arguments: str, stdin: str | None = None) -> str:
+        """Return what `docker compose` prints."""
+        done = subprocess.run(
+            [
+                "docker", "compose", "--progress=plain", "--profile=*",
+                "-f", "compose.yaml", "-f", self.override, *arguments,
+            ],
+            cwd=self.project, env={**os.environ, **self.engine.environment}, input=stdin,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"compose {' '.join(arguments)}\n{done.stdout}{self.state()}"
+        return done.stdout
+
+    def state(self) -> str:
+        """Return what helps to understand a failure."""
+        lines = []
+        for container in self.containers(all=True):
+            log = container.logs(tail=15).decode(errors="replace")
+            lines.append(f"--- {container.name}: {container.attrs['State']}\n{log}")
+        return "\n".join(lines)
+
+    def containers(self, service: str | None = None, **filters: Any) -> list[Container]:
+        """Return the containers, or those of one service."""
+        labels = [f"com.docker.compose.project={self.name}"]
+        if service:
+            labels.append(f"com.docker.compose.service={service}")
+        containers: list[Container] = self.engine.client.containers.list(
+            filters={"label": labels}, **filters
+        )
+        return containers
+
+    def url(self, service: str, port: int) -> str:
+        """Return the address at which this machine reaches a port of a service."""
+        return f"http://{self.compose('port', service, str(port)).strip()}"
+
+    def wait_until_healthy(self) -> None:
+        """Wait until every container that can say so says that it is healthy."""
+        deadline = time.monotonic() + 120
+        while not all(map(_is_healthy, self.containers(all=True))):
+            assert time.monotonic() < deadline, f"not healthy in 120 s\n{self.state()}"
+            time.sleep(0.25)
+
+    @contextmanager
+    def api(self) -> Iterator[httpx2.Client]:
+        """Talk to the API."""
+        with httpx2.Client(base_url=self.url("api", 8000), timeout=30) as client:
+            eventually(lambda: _answers(client), "the API answers")
+            yield client
+
+    def post(self, kind: str, body: dict[str, str]) -> str:
+        """Post a job and return its id."""
+        with self.api() as api:
+            answer = api.post(f"/jobs/{kind}", json=body)
+            assert answer.status_code == 202, answer.text
+            return str(answer.json()["id"])
+
+    def job(self, job_id: str) -> Job:
+        """Return how a job is doing."""
+        with self.api() as api:
+            answer = api.get(f"/jobs/{job_id}")
+            assert answer.status_code == 200, answer.text
+            job: Job = answer.json()
+            return job
+
+    def ended(self, job_id: str, timeout: float = 120) -> Job:
+        """Wait for the end of a job."""
+
+        def look() -> Job | None:
+            job = self.job(job_id)
+            return job if job["state"] in ENDED else None
+
+        return eventually(look, f"{job_id} has ended", timeout)
+
+    def workers_of(self, job_id: str) -> set[str]:
+        """Return the names of the containers whose log tells of a job."""
+        return {
+            str(worker.name)
+            for worker in self.containers("worker")
+            if job_id.encode() in worker.logs()
+        }
+
+    def write_contacts(self, name: str, rows: int) -> None:
+        """Put a file with contacts where imports are looked for."""
+        lines = ["email,name", *(f"{number}@example.com,{number}" for number in range(rows))]
+        self.compose(
+            "exec", "-T", "api", "sh", "-c",
+            f"mkdir -p /data/imports && cat >/data/imports/{name}", stdin="\n".join(lines) + "\n",
+        )  # fmt: skip
+
+
+def override(services: dict[str, Any], private: bool) -> str:
+    """Return a Compose file that lets a project run beside others, on an engine without network."""
+    lines = ["services:"]
+    for name, service in services.items():
+        lines.append(f"  {name}:")
+        if private:
+            # Builds reach the package index through this machine; names outside are not looked up.
+            lines.append("    dns: [127.0.0.1]")
+            if "build" in service:
+                lines.append("    build: {network: host}")
+        ports = [f"127.0.0.1::{port.rpartition(':')[2]}" for port in service.get("ports", [])]
+        lines.append(f"    ports: !override {json.dumps(ports)}")
+    return "\n".join(lines) + "\n"
+
+
+def _is_healthy(container: Container) -> bool:
+    state = container.attrs["State"]
+    return state["Running"] and state.get("Health", {}).get("Status", "healthy") == "healthy"
+
+
+def _answers(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/livez").status_code == 200
+    except httpx2.TransportError:
+        return False

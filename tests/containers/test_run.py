@@ -1,0 +1,218 @@
+"""Generated projects as containers on a real engine: built, started, used, killed and stopped."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from copier import run_copy
+
+from tests.containers import stand_ins
+from tests.containers.engine import Engine
+from tests.containers.stack import Stack, eventually, override
+from tests.template.conftest import RUNNERS, Answers, name_of
+
+pytestmark = pytest.mark.slow
+
+MB = 1_000_000
+GRACE = 35
+"""The seconds that compose.yaml gives a container to end."""
+ENV = """
+SMTP_URL=smtp://mail:1025
+RABBITMQ_PASSWORD=a-password-of-the-tests
+FLOWER_BASIC_AUTH=user:a-password-of-the-tests
+"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[answers for answers in RUNNERS if answers["task_runner"] != "none"],
+    ids=name_of,
+)
+def stack(
+    request: pytest.FixtureRequest,
+    engine: Engine,
+    template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """A project with all its services up, also those behind a profile."""
+    answers: Answers = request.param
+    folder = tmp_path_factory.mktemp("stack")
+    named = {"project_slug": f"lich-{name_of(answers)}", "python_version": stand_ins.PYTHON_VERSION}
+    run_copy(str(template), folder / "project", {**answers, **named}, defaults=True, quiet=True)
+    (folder / "project/.env").write_text(ENV)
+    stack = Stack(folder / "project", engine, folder / "override.yaml")
+    stack.override.write_text(override(stack.services, engine.is_private))
+    if engine.is_private:
+        named_images = {service["image"] for service in stack.services.values()} - {stack.name}
+        images = [image.removeprefix("${IMAGE_PREFIX:-}") for image in named_images]
+        stand_ins.make(engine, images)
+    try:
+        stack.compose("build")
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--remove-orphans")
+        engine.client.images.remove(stack.name, force=True)
+
+
+@pytest.fixture(scope="module")
+def events(stack: Stack) -> list[str]:
+    """What the engine told while everything came up: `SERVICE start`, `SERVICE healthy`."""
+    told: list[str] = []
+    stream = stack.engine.client.events(
+        decode=True,
+        filters={
+            "event": ["start", "health_status"],
+            "label": f"com.docker.compose.project={stack.name}",
+        },
+    )
+
+    def listen() -> None:
+        for event in stream:
+            service = event["Actor"]["Attributes"]["com.docker.compose.service"]
+            told.append(f"{service} {event['Action'].removeprefix('health_status: ')}")
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    stack.compose("up", "--detach")
+    stack.wait_until_healthy()
+    stream.close()
+    return told
+
+
+@pytest.fixture
+def up(stack: Stack, events: list[str]) -> Stack:
+    """The project, with one worker, and every container healthy."""
+    scale(stack, 1)
+    return stack
+
+
+def scale(stack: Stack, workers: int) -> None:
+    stack.compose("up", "--detach", "--scale", f"worker={workers}")
+    stack.wait_until_healthy()
+
+
+def email(number: int) -> dict[str, str]:
+    return {"to": f"{number}@example.com", "subject": f"Message {number}", "body": "Hello."}
+
+
+def test_what_a_service_depends_on_is_healthy_before_it_starts(
+    stack: Stack, events: list[str]
+) -> None:
+    pairs = [
+        (f"{dependency} healthy", f"{name} start")
+        for name, service in stack.services.items()
+        for dependency in service.get("depends_on", [])
+    ]
+    assert pairs
+    for healthy, start in pairs:
+        assert events.index(healthy) < events.index(start), events
+
+
+def test_the_image_is_small_and_its_processes_are_confined(up: Stack) -> None:
+    images = up.engine.client.images
+    added = images.get(up.name).attrs["Size"] - images.get(stand_ins.BASE).attrs["Size"]
+    assert added < 200 * MB, f"{added / MB:.0f} MB"
+    for service in ("api", "worker"):
+        [container] = up.containers(service)
+        assert container.exec_run(["id", "-u"]).output == b"1000\n"
+        assert container.exec_run(["touch", "/app/file"]).exit_code != 0
+        assert container.exec_run(["touch", "/data/file"]).exit_code == 0
+
+
+def test_a_changed_line_of_code_is_rebuilt_in_seconds_on_the_cached_dependencies(
+    stack: Stack,
+) -> None:
+    images = stack.engine.client.images
+    before = images.get(stack.name).attrs["RootFS"]["Layers"]
+    main = stack.project / "api/main.py"
+    code = main.read_text()
+    main.write_text(f"{code}# A comment more.\n")
+    try:
+        start = time.monotonic()
+        stack.compose("build", "api")
+        duration = time.monotonic() - start
+        after = images.get(stack.name).attrs["RootFS"]["Layers"]
+    finally:
+        main.write_text(code)
+        stack.compose("build", "api")
+    shared = sum(one == other for one, other in zip(before, after, strict=True))
+    assert 1 <= len(before) - shared <= 2
+    assert duration < 20
+
+
+def test_a_job_posted_to_the_api_is_done_in_the_worker(up: Stack) -> None:
+    job_id = up.post("email", email(1))
+    assert up.ended(job_id)["state"] == "succeeded"
+    assert len(up.workers_of(job_id)) == 1
+    messages = httpx2.get(f"{up.url('mail', 8025)}/api/v1/messages").json()["messages"]
+    assert [message["Subject"] for message in messages].count("Message 1") == 1
+
+
+def test_more_workers_share_the_load(up: Stack) -> None:
+    scale(up, 3)
+    busy: set[str] = set()
+
+    def work() -> bool:
+        job_ids = [up.post("email", email(number)) for number in range(20)]
+        assert {up.ended(job_id)["state"] for job_id in job_ids} == {"succeeded"}
+        for job_id in job_ids:
+            busy.update(up.workers_of(job_id))
+        return len(busy) == 3
+
+    eventually(work, "each of three workers has done a job")
+
+
+def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
+    scale(up, 2)
+    up.write_contacts("killed.csv", rows=5_000)
+    jobs = {up.post("import", {"file": "killed.csv"}): 5_000 for _ in range(2)}
+
+    def killed() -> bool:
+        for worker in up.containers("worker"):
+            log = worker.logs()
+            for job_id in jobs:
+                progress = up.job(job_id)["progress"]
+                if job_id.encode() in log and progress and 0 < progress["done"] < 5_000:
+                    worker.kill()
+                    return True
+        return False
+
+    eventually(killed, "a worker is in the middle of an import")
+    for job_id, rows in jobs.items():
+        job = up.ended(job_id, timeout=180)
+        assert (job["state"], job["progress"]) == ("succeeded", {"done": rows, "total": rows})
+
+
+def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stack) -> None:
+    done = up.post("email", email(2))
+    assert up.ended(done)["state"] == "succeeded"
+    up.write_contacts("stopped.csv", rows=20_000)
+    running = up.post("import", {"file": "stopped.csv"})
+    eventually(lambda: (up.job(running)["progress"] or {}).get("done"), "the import has begun")
+
+    start = time.monotonic()
+    up.compose("stop")
+    assert time.monotonic() - start < GRACE
+    own = [c for c in up.containers(all=True) if c.attrs["Config"]["Image"] == up.name]
+    codes = {container.name: container.attrs["State"]["ExitCode"] for container in own}
+    assert set(codes.values()) == {0}, codes
+
+    up.compose("down")
+    scale(up, 1)
+    assert up.job(done)["state"] == "succeeded"
+    job = up.ended(running)
+    assert (job["state"], job["progress"]) == ("succeeded", {"done": 20_000, "total": 20_000})
+
+
+def test_the_web_interface_answers(up: Stack) -> None:
+    if "temporal-ui" in up.services:
+        url = up.url("temporal-ui", 8080)
+        assert "<title>Temporal" in httpx2.get(url, follow_redirects=True).text
+        assert httpx2.get(f"{url}/api/v1/namespaces").json()["namespaces"]
+    else:
+        url = f"{up.url('flower', 5555)}/workers"
+        assert httpx2.get(url).status_code == 401
+        assert httpx2.get(url, auth=("user", "a-password-of-the-tests")).status_code == 200
