@@ -254,7 +254,7 @@ def _question_hints(
         for name, value in answers.items()
         if not name.startswith("_") and name not in known
     ] + [
-        f"The template no longer asks for {name}: your answer {value!r} is dropped."
+        f"The template no longer asks for {name}, to which you answered {value!r}."
         for name, value in known.items()
         if name not in questions
     ]
