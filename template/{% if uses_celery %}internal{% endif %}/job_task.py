@@ -112,6 +112,10 @@ class JobTask(Task[..., Any]):
                 if lease.verdict == "cancel":
                     lease.finish(Outcome(JobState.CANCELLED))
                 raise Ignore from None
+            except SystemExit:
+                # The worker is told to stop and cannot wait: the next one may begin at once.
+                lease.finish(Outcome(JobState.QUEUED, due=time.time()))
+                raise
             except Exception as error:
                 lease.finish(Outcome(JobState.FAILED, error=f"{type(error).__name__}: {error}"))
                 raise

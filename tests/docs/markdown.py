@@ -11,7 +11,7 @@ _PATH = re.compile(r"[\w.-]+(/[\w.-]+)+|[\w.-]+\.(py|md|toml|yaml|yml)")
 
 @dataclass(frozen=True)
 class Block:
-    """A code block, and the file that the paragraph before it names last, if any."""
+    """A code block, and the file that the sentence before it names last, if any."""
 
     language: str
     text: str
@@ -27,14 +27,14 @@ def blocks(text: str) -> list[Block]:
 def _blocks(text: str) -> Iterator[Block]:
     end = 0
     for fence in _FENCE.finditer(text):
-        before = text[end : fence.start()].rstrip().rpartition("\n\n")[2]
-        files = [code for code in inline_code(before) if _PATH.fullmatch(code)]
+        sentence = re.split(r"[.?!؟]\s|\n\n", text[end : fence.start()].rstrip())[-1]
+        files = [code for code in inline_code(sentence) if _PATH.fullmatch(code)]
         indent = len(fence[1])
         yield Block(
             fence[3].strip(),
             "".join(line[indent:] or "\n" for line in fence[4].splitlines(keepends=True)),
             text.count("\n", 0, fence.start()) + 1,
-            files[-1] if files and before.endswith((":", "：")) else None,
+            files[-1] if files and sentence.endswith(":") else None,
         )
         end = fence.end()
 
