@@ -90,7 +90,7 @@ class Browser:
         page.evaluate(
             "new Promise((done, fail) => { const end = Date.now() + 30000; const look = () =>"
             f" {{ if ({wait}) document.fonts.ready.then(() => setTimeout(() => done(true), 100));"
-            " else if (Date.now() > end) fail(new Error('it does not come to rest'));"
+            " else if (Date.now() > end) fail(new Error(document.body.innerText));"
             " else setTimeout(look, 50) }; look() })"
         )
         for event in self._events:
