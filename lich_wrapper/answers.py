@@ -1,7 +1,8 @@
 """Knows a template's questions and checks answers against them before anything is rendered."""
 
-import difflib
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,26 @@ from typing import Any, Final
 
 from lich_wrapper.errors import LichError
 
-__all__ = ["RUNNER", "Question", "Questions", "check_answers", "parse_pairs", "read_data_file"]
+__all__ = [
+    "ANSWERS_FILE",
+    "RUNNER",
+    "Question",
+    "Questions",
+    "check_answers",
+    "fingerprint",
+    "parse_pairs",
+    "read_data_file",
+    "recorded_fingerprint",
+]
+
+ANSWERS_FILE: Final = ".copier-answers.yml"
 
 # The one question that has an option of its own and no safe default.
 RUNNER: Final = "task_runner"
+
+# The template ends its answers file with this: by it an edit by hand is told from Copier's
+# own writing. The source is left out, for Copier's documentation has people edit it.
+_FINGERPRINT: Final = re.compile(r"^# Fingerprint: ([0-9a-f]{64})$", re.MULTILINE)
 
 _TRUE: Final = frozenset({"y", "yes", "t", "true", "on", "1"})
 _FALSE: Final = frozenset({"n", "no", "f", "false", "off", "0"})
@@ -113,6 +130,8 @@ def check_answers(answers: Mapping[str, Any], questions: Questions) -> None:
     for name, answer in answers.items():
         question = questions.get(name)
         if question is None or question.computed:
+            import difflib
+
             asked = questions.asked()
             close = difflib.get_close_matches(name, asked, n=1)
             hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(asked)}."
@@ -120,6 +139,18 @@ def check_answers(answers: Mapping[str, Any], questions: Questions) -> None:
         if (problem := question.problem(answer)) is not None:
             option = "--task-runner" if name == RUNNER else f"-d {name}=…"
             raise LichError(f"{answer!r} is no answer to {name} ({option}): {problem}.")
+
+
+def fingerprint(answers: Mapping[str, Any]) -> str:
+    """Return the fingerprint of recorded answers, as the template computes it."""
+    told = json.dumps({**answers, "_src_path": ""}, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def recorded_fingerprint(text: str) -> str | None:
+    """Return the fingerprint that an answers file holds, if it holds one."""
+    found = _FINGERPRINT.search(text)
+    return found.group(1) if found else None
 
 
 def _question(name: str, details: Any) -> Question:

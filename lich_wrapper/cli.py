@@ -1,6 +1,7 @@
 """The command line: options in, one clear line or a report out, and the exit codes."""
 
 import contextlib
+import io
 import os
 import shlex
 import signal
@@ -19,6 +20,10 @@ __all__ = ["cli", "main", "run"]
 
 def main() -> NoReturn:
     """Run the command line and leave with one of the documented exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may hold what the terminal's encoding, or any encoding, cannot.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     with _interrupts_once():
         sys.exit(run())
 
@@ -267,23 +272,69 @@ def _tree(files: tuple[str, ...]) -> Iterator[str]:
 @click.option("-t", "--task-runner", metavar="temporal|celery|none", help="Switch to it.")
 @click.option("-d", "--data", "pairs", metavar="KEY=VALUE", multiple=True, help="Change an answer.")
 @click.option("-r", "--vcs-ref", metavar="REF", help="Go to this version of the template.")
-def update(path: Path, task_runner: str | None, pairs: tuple[str, ...], vcs_ref: str | None) -> int:
-    """Update the project in PATH (default: the current folder)."""
-    from lich_wrapper.answers import RUNNER, parse_pairs
-    from lich_wrapper.source import find_source
-    from lich_wrapper.update import Project, update
+@click.option("--latest", is_flag=True, help="Go to the newest release, also with new answers.")
+@click.option("--template", metavar="SOURCE", help="Follow a template that has moved.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the result and the diff; write nothing.")
+@click.option("--check", is_flag=True, help="Only tell whether an update exists (exit code 4).")
+@click.option("--yes", is_flag=True, help="Accept that files which you edited are removed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result for a program.")
+def update(
+    path: Path,
+    task_runner: str | None,
+    pairs: tuple[str, ...],
+    vcs_ref: str | None,
+    latest: bool,
+    template: str | None,
+    dry_run: bool,
+    check: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Bring the project in PATH (default: the current folder) up to date.
 
-    changes: dict[str, Any] = dict(parse_pairs(pairs))
+    Without an option it goes to the newest release. -t and -d change answers at the version
+    where the project is. Your work is merged by git; exit code 3 says that conflicts are left.
+    """
+    from lich_wrapper import report
+    from lich_wrapper.answers import RUNNER, parse_pairs
+    from lich_wrapper.project import Project, Recorded
+    from lich_wrapper.route import Wish, find_route, newest
+    from lich_wrapper.source import find_source
+
+    if vcs_ref is not None and latest:
+        raise click.UsageError("--vcs-ref and --latest exclude each other.")
+    answers: dict[str, Any] = dict(parse_pairs(pairs))
     if task_runner is not None:
-        changes[RUNNER] = task_runner
-    project = Project.open(path)
-    project.require_clean()
+        answers[RUNNER] = task_runner
+    wish = Wish(answers, vcs_ref, latest, template)
+    recorded = Recorded.read(path)
     with _workspace() as workspace:
-        source = find_source(project.source, workspace)
-        ref = project.version if changes and vcs_ref is None else vcs_ref
-        version = update(project, source, ref, changes, workspace)
-    click.echo(f"The project is at {version} of its template.")
-    return Exit.DONE
+        if check:
+            target = newest(recorded, find_source(template or recorded.source, workspace))
+            report.check(recorded.version, target.name if target else None, as_json=as_json)
+            return Exit.UPDATE_EXISTS if target else Exit.DONE
+        project = Project.open(path)
+        if project.journal.exists():
+            from lich_wrapper.apply import repair
+
+            if repair(project):
+                click.echo("Note: an update that was interrupted is taken back first.", err=True)
+            recorded = Recorded.read(path)
+        route = find_route(recorded, wish, workspace)
+        if route is None:
+            report.nothing(recorded.version, as_json=as_json)
+            return Exit.DONE
+        from lich_wrapper.update import Kind, plan_update
+
+        project.require_quiet()
+        plan = plan_update(project, route, wish, workspace, keep=not dry_run)
+        problem = plan.problem(removals=yes)
+        if not dry_run and not problem:
+            plan.apply()
+    report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json, colour=_colour())
+    if problem:
+        raise LichError(problem)
+    return Exit.CONFLICTS if plan.of(Kind.CONFLICTING) else Exit.DONE
 
 
 @cli.command(hidden=True)

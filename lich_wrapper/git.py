@@ -71,6 +71,8 @@ class Git:
     directory: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    # Settings of the user that are to hold although they are personal.
+    without: tuple[str, ...] = ()
 
     def run(
         self, *arguments: str, stdin: bytes = b"", ok: tuple[int, ...] = (0,)
@@ -83,7 +85,8 @@ class Git:
             for name, value in os.environ.items()
             if not name.startswith("GIT_") or name.startswith(KEPT)
         }
-        environment |= config_environment({**NEUTRAL, **self.settings})
+        neutral = {key: value for key, value in NEUTRAL.items() if key not in self.without}
+        environment |= config_environment({**neutral, **self.settings})
         environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **self.variables}
         done = subprocess.run(  # noqa: S603
             [executable, *arguments],

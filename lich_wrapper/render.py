@@ -8,15 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from lich_wrapper.answers import ANSWERS_FILE
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 from lich_wrapper.source import Source, Version
 
-__all__ = ["ANSWERS_FILE", "Rendered", "clear_errors", "export", "render"]
-
-ANSWERS_FILE: Final = ".copier-answers.yml"
+__all__ = ["Rendered", "clear_errors", "configuration", "export", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,12 @@ def export(source: Source, version: Version, folder: Path) -> Path:
 
 
 def render(
-    template: Path, destination: Path, answers: Mapping[str, Any], *, ask: bool = False
+    template: Path,
+    destination: Path,
+    answers: Mapping[str, Any],
+    *,
+    ask: bool = False,
+    exclude: tuple[str, ...] = (),
 ) -> Rendered:
     """Render an exported template; answers in an answers file already there are kept."""
     import copier
@@ -67,6 +71,7 @@ def render(
             str(template),
             destination,
             data=dict(answers),
+            exclude=exclude,
             # A user's own defaults are Copier's feature; their trust in templates is not ours.
             settings=copier.Settings(defaults=copier.load_settings().defaults),
             defaults=not ask,
@@ -97,7 +102,7 @@ def _tell_origin(template: Path, url: str, name: str) -> None:
     Copier knows the origin of a git repository only; told by the copy itself, it writes the
     answers file as it does for the repository, in its own way of writing.
     """
-    config = _config(template)
+    config = configuration(template)
     suffix = config.get("_templates_suffix", ".jinja")
     envops = config.get("_envops") or {}
     start = envops.get("block_start_string", "{%")
@@ -117,7 +122,8 @@ def _tell_origin(template: Path, url: str, name: str) -> None:
             path.write_bytes(told + content)
 
 
-def _config(template: Path) -> Mapping[str, Any]:
+def configuration(template: Path) -> Mapping[str, Any]:
+    """Return what the copier.yml in a folder says."""
     import yaml
 
     for name in ("copier.yml", "copier.yaml"):

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 
-__all__ = ["Source", "Version", "canonical_url", "default_source", "find_source"]
+__all__ = ["Source", "Version", "canonical_url", "default_source", "find_source", "is_newer"]
 
 DISTRIBUTION: Final = "lich-wrapper"
 PACKAGE: Final = Path(__file__).resolve().parent
@@ -98,6 +98,28 @@ class Source:
     def _tags_in_words(self) -> str:
         releases = self.releases()[:5]
         return f"releases: {', '.join(releases)}" if releases else "it has no release yet"
+
+
+def is_newer(source: Source, target: Version, recorded: str) -> bool:
+    """Tell whether a project at the recorded version has `target` still before it."""
+    if target.name == recorded:
+        return False
+    ahead, behind = _number(target.name), _number(recorded)
+    if ahead is not None and behind is not None and ahead < behind:
+        return False
+    commit = source.commit_id(recorded)
+    return commit is None or not source.git.succeeds(
+        "merge-base", "--is-ancestor", target.commit, commit
+    )
+
+
+def _number(name: str) -> Any:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(re.sub(r"-\d+-g[0-9a-f]+$", "", name))
+    except InvalidVersion:
+        return None
 
 
 def canonical_url() -> str:
@@ -222,7 +244,8 @@ def _mirror(address: str, repository: Path, settings: Mapping[str, str]) -> None
 
 def _fetch(address: str, repository: Path, settings: Mapping[str, str]) -> None:
     git = Git(repository, settings)
-    git("fetch", "--quiet", "--force", "--prune", "--", address, "+refs/*:refs/*")
+    wanted = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    git("fetch", "--quiet", "--force", "--prune", "--no-tags", "--", address, *wanted)
     listed = git("ls-remote", "--symref", "--", address, "HEAD").split()
     if listed[:1] == ["ref:"]:
         git("symbolic-ref", "HEAD", listed[1])

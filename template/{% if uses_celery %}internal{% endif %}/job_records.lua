@@ -116,7 +116,8 @@ function steps.finish(id, owner, state, kept, progress, result, error, due)
 end
 
 function steps.fail(id, kept, error)
-  if state_of(id) == 'running' then
+  local state = state_of(id)
+  if state == 'running' or state == 'queued' then
     redis.call('HSET', key(id), 'error', error)
     close(id, 'failed', kept)
   end

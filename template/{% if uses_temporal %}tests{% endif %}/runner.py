@@ -1,44 +1,78 @@
 """What the tests need of the task runner: a Temporal server, and the worker."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
+from temporalio.client import Client
 
 from dev.engine import command
-from internal.config import get_settings
+from internal.config import Settings, get_settings
+from internal.workers.connection import connect
 from tests.conftest import Mailbox, free_port
 
 
 @pytest.fixture(scope="session")
-def engine(environment: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run the development server in memory, and return its address."""
-    for name in os.environ:
-        if name.startswith("TEMPORAL_"):
-            environment.delenv(name)
-    port = free_port()
-    environment.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{port}")
-    get_settings.cache_clear()
-    with process(command(port, "--headless", "--log-level", "error")):
-        wait_for(port)
-        yield f"127.0.0.1:{port}"
+def engine(environment: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run the development server, in memory."""
+    for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+        environment.delenv(name)
+    # The connections that somebody has for the `temporal` command are not for tests.
+    environment.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
+    with server() as address:
+        environment.setenv("TEMPORAL_ADDRESS", address)
+        get_settings.cache_clear()
+        yield
 
 
 @pytest.fixture(scope="session")
-def runner(engine: str, mailbox: Mailbox) -> Iterator[None]:
+def runner(engine: None, mailbox: Mailbox) -> Iterator[None]:
     """Run the worker, as it runs in production."""
     with process([sys.executable, "-m", "internal.workers.main"]):
         yield
 
 
-def wait_for(port: int) -> None:
-    """Wait until somebody listens on a port of this machine."""
+@pytest.fixture
+async def temporal(engine: None) -> Client:
+    """Connect to the server."""
+    return await connect(get_settings())
+
+
+@pytest.fixture
+def own_queue(engine: None) -> Settings:
+    """Return settings with a task queue that only the test's own workers know."""
+    return get_settings().model_copy(update={"temporal_task_queue": uuid4().hex})
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Run a development server that keeps nothing, and return its address."""
+    port = free_port()
+    # A workflow is told early that its history is long, for the tests of what it does then.
+    early = ("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=20")
+    with process(command(port, "--headless", "--log-level", "error", *early)):
+        _wait_for(port)
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def process(arguments: list[str]) -> Iterator[None]:
+    """Run a process, and stop it in the end."""
+    with subprocess.Popen(arguments) as running:
+        try:
+            yield
+        finally:
+            running.terminate()
+            running.wait(30)
+
+
+def _wait_for(port: int) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -48,14 +82,3 @@ def wait_for(port: int) -> None:
             time.sleep(0.02)
         else:
             return
-
-
-@contextmanager
-def process(arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process, and stop it at the end."""
-    with subprocess.Popen(arguments) as running:
-        try:
-            yield running
-        finally:
-            running.send_signal(signal.SIGTERM)
-            running.wait(30)

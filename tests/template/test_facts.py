@@ -72,7 +72,7 @@ def test_published_ports_are_open_to_this_machine_only(project: Path) -> None:
 
 def test_containers_run_no_process_as_root(project: Path) -> None:
     dockerfile = (project / "Dockerfile").read_text(encoding="utf-8")
-    assert re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)[-1] == "app"
+    assert re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)[-1] == "1000:1000"
 
 
 def test_the_environment_of_the_containers_is_read_by_the_code(project: Path) -> None:

@@ -1,13 +1,17 @@
-"""How the tests of the wrapper run commands and build templates."""
+"""How the tests of the wrapper run commands, and the small template they run them on."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lich_wrapper.cli import run
 from tests.wrapper.files import Tree
+
+ANSWERS = "{{ _copier_answers|to_nice_yaml -}}\n"
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,20 @@ class Result:
     err: str
 
 
+@dataclass(frozen=True)
+class Updated:
+    """What an update did, as `--json` tells it."""
+
+    code: int
+    err: str
+    told: dict[str, Any]
+
+    def files(self, result: str) -> list[str]:
+        return [file["path"] for file in self.told["files"] if file["result"] == result]
+
+
 Lich = Callable[..., Result]
+Update = Callable[..., Updated]
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +57,27 @@ def lich(capfd: pytest.CaptureFixture[str]) -> Lich:
 
 
 @pytest.fixture
+def update(lich: Lich) -> Update:
+    """Update a project, after a dry run that touches nothing and promises the same."""
+
+    def call(project: Tree, *arguments: object) -> Updated:
+        before = project.state()
+        promised = lich("update", project.path, *arguments, "--dry-run", "--json")
+        assert project.state() == before
+        done = lich("update", project.path, *arguments, "--json")
+
+        assert (promised.code, promised.err) == (done.code, done.err)
+        if not done.out:
+            return Updated(done.code, done.err, {})
+        told, foretold = json.loads(done.out), json.loads(promised.out)
+        for same in ("files", "diff", "answers", "problem", "hints", "notes", "from", "to"):
+            assert told.get(same) == foretold.get(same)
+        return Updated(done.code, done.err, told)
+
+    return call
+
+
+@pytest.fixture
 def small(tmp_path: Path) -> Tree:
     """A template of a few files, as version v1.0.0."""
     tree = Tree(tmp_path / "small")
@@ -50,10 +88,18 @@ def small(tmp_path: Path) -> Tree:
                 name: {type: str, default: x}
                 task_runner: {type: str, choices: [temporal, celery, none], default: temporal}
                 """,
-            "template/{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers|to_nice_yaml -}}",
+            "template/{{ _copier_conf.answers_file }}.jinja": ANSWERS,
             "template/name.txt.jinja": "{{ name }}\n",
             "template/plain.txt": "one\ntwo\nthree\n",
+            "template/{{ task_runner }}.txt": "of one runner\n",
         }
     )
     tree.commit("v1.0.0")
     return tree
+
+
+@pytest.fixture
+def project(small: Tree, lich: Lich, tmp_path: Path) -> Tree:
+    """A project from the small template, as `lich init` leaves it."""
+    assert lich("init", tmp_path / "project", "--template", small.path, "-l").code == 0
+    return Tree(tmp_path / "project", init=False)

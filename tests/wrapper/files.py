@@ -27,6 +27,11 @@ class Tree:
         assert done.returncode == 0, done.stderr
         return done.stdout.rstrip("\n")
 
+    def bytes(self, *arguments: str) -> bytes:
+        return subprocess.run(
+            ["git", *arguments], cwd=self.path, capture_output=True, check=True
+        ).stdout
+
     def write(self, files: Mapping[str, Content]) -> None:
         """Write files; None removes one; the indentation of a text is the test's, not its own."""
         for name, content in files.items():
@@ -34,6 +39,8 @@ class Tree:
             if content is None:
                 path.unlink()
                 continue
+            if path.is_symlink():
+                path.unlink()
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, str):
                 content = textwrap.dedent(content).encode()
@@ -41,6 +48,16 @@ class Tree:
 
     def read(self, name: str) -> str:
         return (self.path / name).read_bytes().decode()
+
+    def state(self) -> tuple[object, ...]:
+        """Return all that an update may change: files, the index, its flags, the last commit."""
+        return (
+            snapshot(self.path),
+            self.git("ls-files", "--stage"),
+            self.git("ls-files", "-v"),
+            self.git("rev-parse", "HEAD"),
+            self.git("status", "--porcelain", "--ignored", "--untracked-files=all"),
+        )
 
     def commit(self, tag: str | None = None) -> str:
         self.git("add", "--all", "--force")

@@ -4,7 +4,7 @@ import os
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import aiosmtplib
 from pydantic import AnyUrl
@@ -26,7 +26,7 @@ class MailServerUnavailable(TemporaryError):
 
 
 async def send_email(to: str, subject: str, body: str, *, key: str, settings: Settings) -> None:
-    """Send one message; a second call with the same `key` does not send it again.
+    """Send one message; a second call with the same `key`, any text, does not send it again.
 
     Between the server's acceptance and our record of it lies a moment in which a crash
     leads to a second message; it carries the same Message-ID, by which mail systems
@@ -34,12 +34,13 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
 
     Raises `EmailRejected` or `MailServerUnavailable`.
     """
+    name = quote(key, safe="")
     message = EmailMessage()
     message["From"] = settings.mail_from
     message["To"] = to
     message["Subject"] = subject
     message["Date"] = formatdate()
-    message["Message-ID"] = f"<{key}@{settings.mail_from.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{name}@{settings.mail_from.rpartition('@')[2]}>"
     message.set_content(body)
 
     async with connect(settings.data_dir) as database:
@@ -50,7 +51,7 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
         if settings.smtp_url:
             await _deliver(message, settings.smtp_url)
         else:
-            _write(message, settings.outbox_dir / f"{key}.eml")
+            _write(message, settings.outbox_dir / f"{name}.eml")
         await database.execute(
             "INSERT OR IGNORE INTO deliveries (message_id) VALUES (?)", (message["Message-ID"],)
         )

@@ -1,11 +1,14 @@
 """The connection to Temporal, by the variables that all of Temporal's clients know."""
 
+import logging
 import os
+from functools import cache
 
 from dotenv import dotenv_values
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
 from temporalio.service import RetryConfig
 
 from internal.config import Settings
@@ -20,6 +23,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
         **connection(settings),
         data_converter=pydantic_data_converter,
         retry_config=_RETRY,
+        runtime=_runtime(),
         lazy=lazy,
     )
 
@@ -39,3 +43,16 @@ def connection(settings: Settings) -> ClientConnectConfig:
         "namespace": settings.temporal_namespace,
         **profile.to_client_connect_config(),
     }
+
+
+@cache
+def _runtime() -> Runtime:
+    # The SDK's core would write to standard error by itself. Of its client only errors are
+    # wanted: it warns at every call that it repeats, and the worker says when it must.
+    logging_config = LoggingConfig(
+        filter="ERROR,temporalio_sdk_core=WARN",
+        forwarding=LogForwardingConfig(
+            logger=logging.getLogger("temporalio.core"), prepend_target_on_message=False
+        ),
+    )
+    return Runtime(telemetry=TelemetryConfig(logging=logging_config))

@@ -1,0 +1,131 @@
+"""Compares `lich` with Copier's own commands on the real template, in one run on one machine.
+
+Run it from a checkout: `python benchmarks/speed.py [ROUNDS]`. It prints medians of wall time
+and their ratios, and fails if a ratio is above what the project promises.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMITS = {"init": 0.8, "update": 0.45, "nothing to do": 0.03}
+PYTHON = Path(sys.executable)
+LICH = [str(PYTHON.with_name("lich"))]
+COPIER = [str(PYTHON.with_name("copier"))]
+
+Job = tuple[Callable[[], None], Callable[[], None]]
+
+
+def main() -> int:
+    """Measure every job and print what it costs."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    with tempfile.TemporaryDirectory(prefix="lich-speed-") as folder:
+        return _measure(Path(folder), rounds)
+
+
+def _measure(folder: Path, rounds: int) -> int:
+    settings = folder / "settings"
+    settings.mkdir()
+    (settings / "gitconfig").write_text(
+        "[user]\n\tname = N\n\temail = n@example.com\n[init]\n\tdefaultBranch = main\n"
+    )
+    os.environ |= {
+        "GIT_CONFIG_GLOBAL": str(settings / "gitconfig"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "COPIER_CACHE_DIR": str(settings / "copier"),
+        "XDG_CACHE_HOME": str(settings / "cache"),
+    }
+    template = _template(folder / "template")
+    first = folder / "first" / "app"
+    _run(*LICH, "init", first, "-t", "temporal", "-l", "-r", "v90.0.0", "--template", template)
+    latest = folder / "latest" / "app"
+    _run(*LICH, "init", latest, "-t", "temporal", "-l", "--template", template)
+    work = folder / "work" / "app"
+
+    def fresh(project: Path | None) -> Callable[[], None]:
+        def prepare() -> None:
+            shutil.rmtree(work, ignore_errors=True)
+            work.parent.mkdir(exist_ok=True)
+            if project is not None:
+                _run("git", "clone", "--quiet", project, work)
+
+        return prepare
+
+    def copier_init() -> None:
+        _run(*COPIER, "copy", "-q", "-l", "-d", "task_runner=temporal", template, work)
+        _run("git", "init", "-q", cwd=work)
+        _run("git", "add", "--all", cwd=work)
+        _run("git", "commit", "-q", "-m", "First", cwd=work)
+
+    def lich_init() -> None:
+        _run(*LICH, "init", work, "-t", "temporal", "-l", "--template", template)
+
+    def copier_update() -> None:
+        _run(*COPIER, "update", "-q", "-l", cwd=work)
+
+    def lich_update() -> None:
+        _run(*LICH, "update", cwd=work)
+
+    jobs: dict[str, tuple[Callable[[], None], Job]] = {
+        "init": (fresh(None), (copier_init, lich_init)),
+        "update": (fresh(first), (copier_update, lich_update)),
+        "nothing to do": (fresh(latest), (copier_update, lich_update)),
+    }
+    copier_updates: float | None = None
+    failed = False
+    print(f"{'job':<16}{'copier':>10}{'lich':>10}{'ratio':>8}{'limit':>8}")
+    for job, (prepare, pair) in jobs.items():
+        times: tuple[list[float], list[float]] = ([], [])
+        for number in range(rounds + 1):
+            for command, taken in zip(pair, times, strict=True):
+                prepare()
+                started = time.perf_counter()
+                command()
+                # The first round only warms caches.
+                if number:
+                    taken.append(time.perf_counter() - started)
+        theirs, ours = map(statistics.median, times)
+        if job == "update":
+            copier_updates = theirs
+        # With nothing to do Copier works less too, but what the user is spared is an update.
+        against = copier_updates if job == "nothing to do" and copier_updates else theirs
+        ratio = ours / against
+        failed |= ratio > LIMITS[job]
+        print(f"{job:<16}{against:>9.3f}s{ours:>9.3f}s{ratio:>8.3f}{LIMITS[job]:>8.2f}")
+    return int(failed)
+
+
+def _template(folder: Path) -> Path:
+    """Return the checkout's template with two releases that differ a little everywhere."""
+    _run("git", "clone", "--quiet", ROOT, folder)
+    _run("git", "tag", "v90.0.0", cwd=folder)
+    for path in sorted((folder / "template").rglob("*")):
+        is_text = path.is_file() and path.suffix in (".py", ".md", ".jinja")
+        if is_text and "answers" not in path.name and number_of(path) % 4 == 0:
+            path.write_text(path.read_text(encoding="utf-8") + "\n# A newer release.\n")
+    _run("git", "commit", "--quiet", "--all", "-m", "Newer", cwd=folder)
+    _run("git", "tag", "v91.0.0", cwd=folder)
+    return folder
+
+
+def number_of(path: Path) -> int:
+    """Return a number that is the same for the same path in every run."""
+    return sum(path.as_posix().encode())
+
+
+def _run(*command: object, cwd: Path | None = None) -> None:
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,297 @@
+"""Puts a computed tree into the work tree and the index, so that no moment loses anything."""
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lich_wrapper.errors import LichError
+from lich_wrapper.merge import Entry
+from lich_wrapper.project import Project
+
+__all__ = ["Change", "apply", "obstacles", "repair"]
+
+# What tells a later run that this one did not come to its end, and how to take it back.
+JOURNAL: Final = "journal.json"
+# Where new files wait if the git directory is on another file system.
+STAGING: Final = ".lich-update"
+_SUBMODULE: Final = "160000"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of one file: its entry in the last commit, in the result, in the index."""
+
+    path: str
+    old: Entry | None
+    new: Entry | None
+    stages: Mapping[int, Entry]
+
+
+def obstacles(project: Project, changes: list[Change]) -> str | None:
+    """Say what of the user's, unknown to git, an update would have to overwrite."""
+    going = {change.path for change in changes if change.new is None}
+    in_the_way = sorted(
+        {
+            obstacle
+            for change in changes
+            if change.old is None and change.new is not None
+            for obstacle in _in_the_way(project.path, change.path, going)
+        }
+    )
+    if in_the_way:
+        return (
+            f"{_some(in_the_way)} of yours, unknown to git, in the place of a new file: move or "
+            "remove what is there first."
+        )
+    hidden = sorted(project.hidden() & {change.path for change in changes})
+    if hidden:
+        return (
+            f"git was told to overlook changes in {_some(hidden)}, which the update changes: run "
+            f"`git update-index --no-assume-unchanged --no-skip-worktree -- {hidden[0]}` first."
+        )
+    return None
+
+
+def apply(project: Project, changes: list[Change]) -> None:
+    """Write the result; whatever stops it, the project is as it was or wholly updated."""
+    folder = project.journal
+    shutil.rmtree(folder, ignore_errors=True)
+    written = [change for change in changes if change.old != change.new]
+    try:
+        folder.mkdir()
+        with _staging(project, folder) as staging:
+            _stage_files(project, written, folder, staging)
+            _stage_index(project, changes, folder)
+            _write_journal(project, written, folder)
+            _replace_files(project, written, staging)
+            _replace_index(project, folder)
+    except BaseException:
+        repair(project)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    # Only spares the next git command the work: the entries just written have no times yet.
+    project.git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
+
+
+def repair(project: Project) -> bool:
+    """Take back an update that did not come to its end; tell whether there was one."""
+    folder = project.journal
+    if not folder.exists():
+        return False
+    taken_back = False
+    if (folder / JOURNAL).is_file():
+        taken_back = _take_back(project, json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
+        (folder / JOURNAL).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    return taken_back
+
+
+def _take_back(project: Project, told: dict[str, Any]) -> bool:
+    lock = project.git_dir / "index.lock"
+    with suppress(OSError):
+        if lock.samefile(project.journal / "index"):
+            lock.unlink()
+    # It may be another project in the same repository that was interrupted.
+    place = Path(told["project"])
+    if not place.is_dir():
+        return False
+    owner = Project.open(place)
+    shutil.rmtree(owner.path / STAGING, ignore_errors=True)
+    # With another commit or a changed index, the user has gone on from there himself.
+    if owner.head != told["head"] or not _index_is_old(owner, told["files"]):
+        return False
+    _restore(owner, told["files"])
+    return True
+
+
+@contextmanager
+def _staging(project: Project, folder: Path) -> Iterator[Path]:
+    """Give a folder from which one rename brings a file to its place."""
+    staging = folder / "files"
+    if folder.stat().st_dev != project.path.stat().st_dev:
+        staging = project.path / STAGING
+        shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _stage_files(project: Project, changes: list[Change], folder: Path, staging: Path) -> None:
+    """Have git write the new files, with the line ends and filters of the user."""
+    told = "".join(
+        f"{change.new.mode} {change.new.id} 0\t{project.prefix}{change.path}\0"
+        for change in changes
+        if change.new is not None and change.new.mode != _SUBMODULE
+    )
+    if not told:
+        return
+    git = project.git_with(GIT_INDEX_FILE=str(folder / "files.index"))
+    git("update-index", "-z", "--index-info", stdin=os.fsencode(told))
+    git("checkout-index", "--all", f"--prefix={staging}/")
+
+
+def _stage_index(project: Project, changes: list[Change], folder: Path) -> None:
+    """Make the index of the result beside the present one."""
+    index = folder / "index"
+    with suppress(FileNotFoundError):
+        shutil.copyfile(project.git_dir / "index", index)
+    zero = "0" * len(project.head)
+    told = ""
+    for change in changes:
+        path = f"{project.prefix}{change.path}\0"
+        told += f"0 {zero} 0\t{path}"
+        if change.stages:
+            told += "".join(
+                f"{e.mode} {e.id} {stage}\t{path}" for stage, e in change.stages.items()
+            )
+        elif change.new is not None:
+            told += f"{change.new.mode} {change.new.id} 0\t{path}"
+    git = project.git_with(GIT_INDEX_FILE=str(index))
+    git("update-index", "-z", "--index-info", stdin=os.fsencode(told))
+
+
+def _write_journal(project: Project, changes: list[Change], folder: Path) -> None:
+    told = {
+        "project": str(project.path),
+        "head": project.head,
+        "files": [
+            {"path": change.path, "old": _told(change.old), "new": _told(change.new)}
+            for change in changes
+        ],
+    }
+    unfinished = folder / "journal.part"
+    with unfinished.open("w", encoding="utf-8") as file:
+        json.dump(told, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(folder / JOURNAL)
+
+
+def _told(entry: Entry | None) -> list[str] | None:
+    return None if entry is None else [entry.mode, entry.id]
+
+
+def _replace_files(project: Project, changes: list[Change], staging: Path) -> None:
+    for change in changes:
+        if change.new is None:
+            _remove(project, change.path)
+    for change in changes:
+        if change.new is not None and change.new.mode != _SUBMODULE:
+            place = project.path / change.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.is_dir() and not place.is_symlink():
+                place.rmdir()
+            (staging / f"{project.prefix}{change.path}").rename(place)
+
+
+def _replace_index(project: Project, folder: Path) -> None:
+    lock = project.git_dir / "index.lock"
+    try:
+        # The way in which git itself replaces it, but whole from the first moment on.
+        os.link(folder / "index", lock)
+    except FileExistsError:
+        raise LichError(
+            f"Another git process works in {project.top}: wait for it and try again."
+        ) from None
+    lock.rename(project.git_dir / "index")
+
+
+def _remove(project: Project, path: str) -> None:
+    place = project.path / path
+    with suppress(FileNotFoundError, NotADirectoryError):
+        place.unlink()
+    _remove_empty_parents(project, path)
+
+
+def _remove_empty_parents(project: Project, path: str) -> None:
+    for parent in (project.path / path).parents:
+        if parent == project.path:
+            return
+        try:
+            parent.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return
+
+
+def _index_is_old(project: Project, files: list[dict[str, Any]]) -> bool:
+    listed = project.git("ls-files", "--stage", "-z", "--", ".").split("\0")
+    entries: dict[str, list[str]] = {}
+    for line in filter(None, listed):
+        described, _, path = line.partition("\t")
+        mode, object_id, stage = described.split(" ")
+        if stage == "0":
+            entries[path] = [mode, object_id]
+    return all(entries.get(str(file["path"])) == file["old"] for file in files)
+
+
+def _restore(project: Project, files: list[dict[str, Any]]) -> None:
+    """Bring files back that are as the update writes them; what the user did since stays."""
+    wanted = ""
+    for file in files:
+        path = str(file["path"])
+        now = _state(project, path)
+        old, new = (
+            entry[1] if isinstance(entry := file[key], list) else None for key in ("old", "new")
+        )
+        if now == old or now not in (None, new):
+            continue
+        if old is None:
+            _remove(project, path)
+        else:
+            wanted += f"{path}\0"
+    # A folder may stand where a file was, but only one that the update made.
+    for path in filter(None, wanted.split("\0")):
+        place = project.path / path
+        if place.is_dir() and not place.is_symlink():
+            with suppress(OSError):
+                place.rmdir()
+    if wanted:
+        project.git("checkout-index", "--force", "-z", "--stdin", stdin=os.fsencode(wanted))
+
+
+def _state(project: Project, path: str) -> str | None:
+    place = project.path / path
+    try:
+        mode = place.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISLNK(mode):
+        target = os.fsencode(place.readlink())
+        return project.git("hash-object", "--stdin", stdin=target)
+    if not stat.S_ISREG(mode):
+        return None
+    return project.git("hash-object", "--", path)
+
+
+def _in_the_way(root: Path, path: str, going: set[str]) -> Iterator[str]:
+    """Yield what stands where a new file is to be, except what the update removes itself."""
+    parts = path.split("/")
+    for length in range(1, len(parts)):
+        above = "/".join(parts[:length])
+        place = root / above
+        if above not in going and (place.is_symlink() or (place.exists() and not place.is_dir())):
+            yield above
+            return
+    place = root / path
+    if place.is_dir() and not place.is_symlink():
+        for below in place.rglob("*"):
+            name = below.relative_to(root).as_posix()
+            if name not in going and (below.is_symlink() or not below.is_dir()):
+                yield name
+    elif os.path.lexists(place) and path not in going:
+        yield path
+
+
+def _some(paths: list[str]) -> str:
+    shown = ", ".join(paths[:3])
+    return shown if len(paths) <= 3 else f"{shown} and {len(paths) - 3} more"

@@ -1,0 +1,163 @@
+"""Has git merge whole trees in a repository of its own, so that nothing else is touched."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lich_wrapper.errors import LichError
+from lich_wrapper.git import Git
+from lich_wrapper.project import Project
+
+__all__ = ["Entry", "Merged", "Scratch", "require_merge_tree"]
+
+# The first git with `merge-tree --write-tree`.
+NEEDED: Final = (2, 38)
+# These names stand in the markers of a conflict.
+OURS: Final = "your-project"
+
+# A file that the user added stays where he put it, even if the template renames the folder.
+_MERGE: Final = {
+    "merge.conflictStyle": "merge",
+    "merge.directoryRenames": "false",
+    "merge.renormalize": "false",
+    "merge.renameLimit": "0",
+    "diff.renameLimit": "0",
+    "core.fileMode": "true",
+    "core.symlinks": "true",
+    "core.ignoreCase": "false",
+}
+_PERSON: Final = {
+    "GIT_AUTHOR_NAME": "lich",
+    "GIT_AUTHOR_EMAIL": "lich@localhost",
+    "GIT_AUTHOR_DATE": "1700000000 +0000",
+    "GIT_COMMITTER_NAME": "lich",
+    "GIT_COMMITTER_EMAIL": "lich@localhost",
+    "GIT_COMMITTER_DATE": "1700000000 +0000",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One state of one file: what git keeps of it in a tree."""
+
+    mode: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What git made of two trees: a tree, and by path the stages of what it could not merge."""
+
+    tree: str
+    unmerged: Mapping[str, Mapping[int, Entry]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """A repository for one computation, which reads the objects of the project's."""
+
+    git_dir: Path
+    # Where new objects are written: into the project's own store only for a real update.
+    objects: Path
+    lent: Path
+
+    @classmethod
+    def create(cls, folder: Path, project: Project, *, keep: bool) -> "Scratch":
+        """Make the repository; `keep` writes the new objects where the project finds them."""
+        git_dir = folder / "scratch.git"
+        Git(folder)(
+            *("init", "--quiet", "--bare", "--template="),
+            *(f"--object-format={project.object_format}", "--", str(git_dir)),
+        )
+        own = git_dir / "objects"
+        return cls(git_dir, project.objects if keep else own, project.objects)
+
+    def git(self, **variables: str) -> Git:
+        """Git in this repository."""
+        return Git(
+            self.git_dir,
+            _MERGE,
+            {
+                "GIT_DIR": str(self.git_dir),
+                "GIT_OBJECT_DIRECTORY": str(self.objects),
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.lent),
+                **_PERSON,
+                **variables,
+            },
+        )
+
+    def write_tree(self, folder: Path) -> str:
+        """Write all files of a folder, ignored ones too, and return the id of their tree."""
+        index = str(folder.with_name(folder.name + ".index"))
+        git = self.git(GIT_INDEX_FILE=index, GIT_WORK_TREE=str(folder))
+        git("add", "--all", "--force", "--", str(folder))
+        return git("write-tree")
+
+    def merge(self, base: str, ours: str, theirs: str, name: str) -> Merged:
+        """Merge two trees that grew out of a third; conflicts call the other side `name`."""
+        git = self.git()
+        start = git("commit-tree", base, "-m", "base")
+        heads = ""
+        for branch, tree in ((OURS, ours), (name, theirs)):
+            commit = git("commit-tree", tree, "-p", start, "-m", branch)
+            heads += f"update refs/heads/{branch} {commit}\n"
+        git("update-ref", "--stdin", stdin=heads.encode())
+        done = git.run("merge-tree", "--write-tree", "--no-messages", "-z", OURS, name, ok=(0, 1))
+        tree, *records = done.stdout.decode(errors="surrogateescape").split("\0")
+        unmerged: dict[str, dict[int, Entry]] = {}
+        for record in filter(None, records):
+            described, _, path = record.partition("\t")
+            mode, object_id, stage = described.split(" ")
+            unmerged.setdefault(path, {})[int(stage)] = Entry(mode, object_id)
+        return Merged(tree, unmerged)
+
+    def without(self, tree: str, paths: list[str]) -> str:
+        """Return a tree that lacks these paths."""
+        if not paths:
+            return tree
+        git = self.git(GIT_INDEX_FILE=str(self.git_dir / "without.index"))
+        git("read-tree", tree)
+        told = "".join(f"0 {'0' * len(tree)}\t{path}\0" for path in paths)
+        git("update-index", "-z", "--index-info", stdin=os.fsencode(told))
+        return git("write-tree")
+
+    def without_added(self, base: str, tree: str) -> str:
+        """Return a tree that lacks what it has and the base has not."""
+        differences = self.differences(base, tree)
+        return self.without(tree, [path for path, (old, _) in differences.items() if old is None])
+
+    def differences(self, old: str, new: str) -> dict[str, tuple[Entry | None, Entry | None]]:
+        """Return every file that is not the same in two trees, with both its states."""
+        listed = self.git()("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new)
+        words = iter(listed.split("\0"))
+        found = {}
+        for described in words:
+            if not described:
+                continue
+            old_mode, new_mode, old_id, new_id, _ = described[1:].split(" ")
+            before = None if set(old_mode) == {"0"} else Entry(old_mode, old_id)
+            after = None if set(new_mode) == {"0"} else Entry(new_mode, new_id)
+            found[next(words)] = (before, after)
+        return found
+
+    def renames(self, old: str, new: str) -> dict[str, str]:
+        """Return the files that were renamed from one tree to another."""
+        words = self.git()(
+            *("diff-tree", "-r", "-z", "-M", "--name-status", "--diff-filter=R", old, new)
+        ).split("\0")
+        return dict(zip(words[1::3], words[2::3], strict=True))
+
+    def diff(self, old: str, new: str) -> str:
+        """Return the difference of two trees as text."""
+        return self.git()("diff-tree", "-r", "-p", "--no-renames", old, new)
+
+
+def require_merge_tree() -> None:
+    """Refuse a git that cannot merge trees."""
+    said = Git(Path.cwd())("version")
+    numbers = [int(part) for part in said.split()[2].split(".")[:2] if part.isdigit()]
+    if tuple(numbers) < NEEDED:
+        wanted = ".".join(map(str, NEEDED))
+        raise LichError(f"An update needs git {wanted} or newer, here is {said}: update git first.")

@@ -1,0 +1,199 @@
+"""Reads an existing project: its place in a repository, its state, its recorded answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lich_wrapper.answers import ANSWERS_FILE, fingerprint, recorded_fingerprint
+from lich_wrapper.errors import LichError
+from lich_wrapper.git import Git
+
+__all__ = ["WORK_TREE", "Project", "Recorded"]
+
+# What of the neutral settings must not hold for the user's own work tree: how his files
+# end their lines and which of them git ignores is his, and his files are already that way.
+WORK_TREE: Final = (
+    "core.attributesFile",
+    "core.autocrlf",
+    "core.eol",
+    "core.excludesFile",
+)
+
+_UNFINISHED: Final = {
+    "MERGE_HEAD": "merge",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What an answers file says."""
+
+    text: str
+    answers: Mapping[str, Any]
+
+    @property
+    def source(self) -> str:
+        """The URL or path of the template that made the project."""
+        return str(self.answers["_src_path"])
+
+    @property
+    def version(self) -> str:
+        """The version of the template that made the project."""
+        return str(self.answers["_commit"])
+
+    def values(self) -> dict[str, Any]:
+        """Return the answers alone."""
+        return {name: value for name, value in self.answers.items() if not name.startswith("_")}
+
+    @classmethod
+    def read(cls, path: Path) -> "Recorded":
+        """Read the answers file of the project in a folder."""
+        file = path / ANSWERS_FILE
+        try:
+            return cls.parse(file.read_text(encoding="utf-8"), file)
+        except (FileNotFoundError, NotADirectoryError):
+            raise LichError(
+                f"{path} holds no {ANSWERS_FILE}, so lich did not make it: give the folder of a "
+                f"project, or bring the file back with `git checkout HEAD -- {ANSWERS_FILE}`."
+            ) from None
+        except UnicodeDecodeError as problem:
+            raise _damaged(file) from problem
+        except OSError as problem:
+            raise LichError(f"{file} cannot be read: {problem.strerror}.") from problem
+
+    @classmethod
+    def parse(cls, text: str, file: Path) -> "Recorded":
+        """Read the text of an answers file; refuse what nobody but a person can have written."""
+        import yaml
+
+        try:
+            answers = yaml.safe_load(text)
+        except yaml.YAMLError as problem:
+            raise _damaged(file) from problem
+        if not isinstance(answers, dict) or not {"_commit", "_src_path"} <= answers.keys():
+            raise _damaged(file)
+        said = recorded_fingerprint(text)
+        if said is not None and said != fingerprint(answers):
+            raise LichError(
+                f"{file} was edited by hand, so it no longer tells how the project was made: "
+                f"bring it back with `git log -p -- {ANSWERS_FILE}` and change answers with "
+                "`lich update -d KEY=VALUE`."
+            )
+        return cls(text, answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project in a git repository, on its own or as a part of it."""
+
+    path: Path
+    top: Path
+    # The project's folder in the repository: empty, or with a slash at its end.
+    prefix: str
+    git_dir: Path
+    objects: Path
+    object_format: str
+    head: str
+
+    @property
+    def git(self) -> Git:
+        """Git in the project, with the user's way of writing files."""
+        return Git(self.path, without=WORK_TREE)
+
+    @property
+    def journal(self) -> Path:
+        """The folder that only an update under way, or one that was interrupted, leaves here.
+
+        It lies in the git directory, where no tool of the user looks.
+        """
+        return self.git_dir / "lich-update"
+
+    def git_with(self, **variables: str) -> Git:
+        """Git in the project, with variables of its own."""
+        return Git(self.path, without=WORK_TREE, variables=variables)
+
+    @classmethod
+    def open(cls, path: Path) -> "Project":
+        """Find the repository around a project."""
+        path = path.resolve()
+        asked = Git(path).run(
+            "rev-parse",
+            *("--show-toplevel", "--show-prefix", "--absolute-git-dir"),
+            *("--git-path", "objects", "--show-object-format", "HEAD"),
+            ok=(0, 128),
+        )
+        said = asked.stdout.decode(errors="surrogateescape").splitlines()
+        if len(said) < 5:
+            raise LichError(
+                f"{path} is not in a git repository, so an update could not be undone: run "
+                "`git init`, `git add --all` and `git commit` there first."
+            )
+        if asked.returncode:
+            raise LichError(
+                f"{path} has no commit yet: run `git add --all` and `git commit` there."
+            )
+        top, prefix, git_dir, objects, object_format, head = said[:6]
+        return cls(
+            path,
+            Path(top),
+            prefix,
+            Path(git_dir),
+            (path / objects).resolve(),
+            object_format,
+            head,
+        )
+
+    def require_quiet(self) -> None:
+        """Refuse a repository in the middle of something, or with changes in no commit."""
+        for name, action in _UNFINISHED.items():
+            if (self.git_dir / name).exists():
+                raise LichError(
+                    f"A {action} is under way in {self.top}: finish it with `git {action} "
+                    f"--continue` or end it with `git {action} --abort` first."
+                )
+        if (self.git_dir / "index.lock").exists():
+            raise LichError(
+                f"Another git process works in {self.top}: wait for it, or remove "
+                f"{self.git_dir / 'index.lock'} if there is none."
+            )
+        state = self.git("status", "--porcelain", "-z", "--", ".")
+        changed = [entry[3:] for entry in state.split("\0") if len(entry) > 3]
+        if changed:
+            raise LichError(
+                f"{self.path} has changes that no commit holds ({changed[0]}"
+                f"{f' and {len(changed) - 1} more' if len(changed) > 1 else ''}): commit or "
+                "stash them first."
+            )
+
+    def recorded(self) -> Recorded:
+        """Return the answers as the last commit holds them."""
+        where = f"{self.head}:{self.prefix}{ANSWERS_FILE}"
+        blob = self.git.run("cat-file", "blob", where, ok=(0, 128))
+        if blob.returncode:
+            raise LichError(
+                f"{ANSWERS_FILE} is in no commit of {self.path}: run `git add --force "
+                f"{ANSWERS_FILE}` and `git commit` there."
+            )
+        text = blob.stdout.decode(errors="replace").replace("\r\n", "\n")
+        return Recorded.parse(text, self.path / ANSWERS_FILE)
+
+    def tree(self) -> str:
+        """Return the id of the tree that the last commit holds of the project."""
+        return self.git("rev-parse", "--verify", f"{self.head}:{self.prefix.rstrip('/')}")
+
+    def hidden(self) -> set[str]:
+        """Return the files whose changes git was told not to look at."""
+        listed = self.git("ls-files", "-v", "-z", "--", ".").split("\0")
+        return {entry[2:] for entry in listed if entry[:1].islower() or entry[:1] == "S"}
+
+
+def _damaged(file: Path) -> LichError:
+    return LichError(
+        f"{file} is damaged: bring it back with `git checkout HEAD -- {ANSWERS_FILE}`, or from "
+        "an older commit."
+    )

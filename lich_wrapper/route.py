@@ -1,0 +1,103 @@
+"""Decides from which version of the template to which one an update goes, or that none is due."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lich_wrapper.errors import LichError
+from lich_wrapper.project import Recorded
+from lich_wrapper.source import Source, Version, find_source, is_newer
+
+__all__ = ["Route", "Wish", "find_route", "newest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks an update for."""
+
+    answers: Mapping[str, Any]
+    ref: str | None = None
+    latest: bool = False
+    source: str | None = None
+
+    @property
+    def stays(self) -> bool:
+        """Tell whether only answers are to change, at the recorded version."""
+        return bool(self.answers) and self.ref is None and not self.latest
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """From which version of the template to which one an update goes."""
+
+    source: Source
+    old: Version
+    new: Version
+    hints: tuple[str, ...] = ()
+
+
+def newest(recorded: Recorded, source: Source) -> Version | None:
+    """Return the version to go to if none is asked for, or None if the project is there."""
+    target = source.version()
+    return target if is_newer(source, target, recorded.version) else None
+
+
+def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:
+    """Return where the update goes, or None if there is nothing to do."""
+    source, old = _find(recorded, wish, workspace)
+    new = _target(recorded, wish, source, old)
+    unchanged = all(str(recorded.answers.get(name)) == str(v) for name, v in wish.answers.items())
+    if new.commit == old.commit and source.url == recorded.source and unchanged:
+        return None
+    if not new.dirty:
+        return Route(source, old, new)
+    hint = f"{source.url} has changes that no commit holds: they are left out."
+    return Route(source, old, replace(new, dirty=False), (hint,))
+
+
+def _find(recorded: Recorded, wish: Wish, workspace: Path) -> tuple[Source, Version]:
+    """Return the template and in it the version that made the project."""
+    given = wish.source or recorded.source
+    if wish.source is None and not _is_absolute(given):
+        raise LichError(
+            f"The project records its template as {given}, a path from a folder nobody knows: "
+            "give the template with --template."
+        )
+    source = find_source(given, workspace)
+    problem: LichError | None = None
+    for network in (False, True):
+        if network:
+            if source.start is None or source.start == "HEAD":
+                break
+            try:
+                source = find_source(given, workspace, network=True)
+            except LichError as unreachable:
+                problem = unreachable
+                break
+        commit = source.commit_id(recorded.version)
+        asked = wish.ref is None or source.commit_id(wish.ref) is not None
+        if commit is not None and asked:
+            return source, Version(commit, recorded.version)
+        if commit is not None and network:
+            return source, Version(commit, recorded.version)
+    if source.commit_id(recorded.version) is not None:
+        # The version that is asked for is unknown, and says so itself.
+        source.version(wish.ref)
+    raise LichError(
+        f"The template {given} does not know {recorded.version}, the version that made the "
+        "project: upgrade lich if that is newer, or give the template's new place with "
+        "--template."
+    ) from problem
+
+
+def _is_absolute(given: str) -> bool:
+    return Path(given).expanduser().is_absolute() or ":" in given
+
+
+def _target(recorded: Recorded, wish: Wish, source: Source, old: Version) -> Version:
+    if wish.ref is not None:
+        return source.version(wish.ref)
+    if wish.stays:
+        return old
+    return newest(recorded, source) or old

@@ -1,0 +1,122 @@
+"""How the worker is, for whatever runs it: `/livez` and `/readyz` by HTTP on this machine.
+
+The server is asked whether it sees this very worker poll: that a process is there, or a
+connection, proves nothing. An event loop that is blocked gives no answer at all.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+INTERVAL = 5.0
+"""The seconds between two questions to the server."""
+
+ANSWER_EXPIRES = 3 * INTERVAL
+"""Without an answer for so many seconds, the worker is not ready."""
+
+POLL_EXPIRES = 90.0
+"""A poll lasts up to 60 seconds: when the last one is older than this, polling has ended."""
+
+_log = logging.getLogger(__name__)
+
+
+class Health:
+    """What the server says of the worker, and when it said so."""
+
+    def __init__(self) -> None:
+        self._answered = float("-inf")
+        self._polled = 0.0
+        self._last_poll = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether a restart would be of no use: the worker polls, or has no server to poll."""
+        return self._answered - self._polled < POLL_EXPIRES
+
+    @property
+    def ready(self) -> bool:
+        """Whether the worker gets work."""
+        answered = time.monotonic() - self._answered < ANSWER_EXPIRES
+        return answered and self._last_poll > 0 and self.live
+
+    @asynccontextmanager
+    async def serve(self, port: int | None) -> AsyncIterator[None]:
+        """Answer probes at a port of this machine, if one is given."""
+        if port is None:
+            yield
+        else:
+            async with await asyncio.start_server(self._answer, "127.0.0.1", port):
+                yield
+
+    @asynccontextmanager
+    async def watch(self, worker: Worker) -> AsyncIterator[None]:
+        """Ask the server about a worker that runs."""
+        watching = asyncio.create_task(self._watch(worker))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            self._answered = float("-inf")
+
+    async def _watch(self, worker: Worker) -> None:
+        self._polled, self._last_poll = time.monotonic(), 0
+        away = False
+        while True:
+            try:
+                poll = await _last_poll(worker.client, worker.task_queue)
+            except RPCError as error:
+                if not away:
+                    _log.warning("no answer from Temporal, the worker tries on: %s", error)
+                away = True
+            else:
+                if away:
+                    _log.info("Temporal answers again")
+                away = False
+                self._answered = time.monotonic()
+                if poll > self._last_poll:
+                    self._polled, self._last_poll = self._answered, poll
+            await asyncio.sleep(INTERVAL if self._last_poll else 0.5)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(INTERVAL):
+                _, path, _ = (await reader.readline()).split()
+                match path:
+                    case b"/livez":
+                        good = self.live
+                    case b"/readyz":
+                        good = self.ready
+                    case _:
+                        good = False
+                status = b"200 OK" if good else b"503 Service Unavailable"
+                writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+                await writer.drain()
+        writer.close()
+
+
+async def _last_poll(client: Client, task_queue: str) -> int:
+    """Return when the server last saw this process poll, by the server's clock; 0 for never."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    answer = await client.workflow_service.describe_task_queue(
+        request, timeout=timedelta(seconds=INTERVAL)
+    )
+    polls = [
+        poller.last_access_time.ToNanoseconds()
+        for poller in answer.pollers
+        if poller.identity == client.identity
+    ]
+    return max(polls, default=0)

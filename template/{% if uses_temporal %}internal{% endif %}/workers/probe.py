@@ -1,0 +1,28 @@
+"""Ask the worker on this machine how it is: `python -m internal.workers.probe [livez]`.
+
+Run every few seconds, so it imports nothing that is slow to load.
+"""
+
+import os
+import sys
+from http.client import HTTPConnection, HTTPException
+
+
+def main() -> None:
+    """End with 0 if the worker is ready, or live if that is asked, and else say why not."""
+    question = sys.argv[1] if len(sys.argv) > 1 else "readyz"
+    port = os.environ.get("WORKER_HEALTH_PORT")
+    if not port:
+        sys.exit("WORKER_HEALTH_PORT is not set: the worker answers no probe.")
+    connection = HTTPConnection("127.0.0.1", int(port), timeout=3)
+    try:
+        connection.request("GET", f"/{question}")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        sys.exit(f"The worker does not answer: {error}")
+    if status != 200:
+        sys.exit(f"The worker answers {status}: {question} does not hold.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The worker, and its connection to the server."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from temporalio.client import Client
+
+from api.main import app
+from internal import jobs
+from internal.config import Settings, get_settings
+from internal.workers import worker
+from internal.workers.connection import connect, connection
+from internal.workers.health import Health
+from internal.workers.main import main
+from tests.conftest import free_port
+from tests.test_workflows import until
+
+WORKER = [sys.executable, "-m", "internal.workers.main"]
+
+
+def test_the_worker_is_checked_without_a_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["worker", "--check"])
+    main()
+    assert capsys.readouterr().out == "The worker is complete.\n"
+
+
+async def test_a_workflow_that_is_left_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "WORKFLOWS", worker.WORKFLOWS[1:])
+    with pytest.raises(TypeError, match="EmailNotificationWorkflow must be registered"):
+        await worker.check_registration()
+
+
+async def test_an_import_that_is_not_passed_through_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "careless.py").write_text(
+        "from temporalio import workflow\n"
+        "import internal.services.email\n"
+        "@workflow.defn\n"
+        "class Careless:\n"
+        "    @workflow.run\n"
+        "    async def run(self) -> None: ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    careless = importlib.import_module("careless")
+    monkeypatch.setattr(worker, "WORKFLOWS", [*worker.WORKFLOWS, careless.Careless])
+    with pytest.raises(RuntimeError, match="Careless") as refusal:
+        await worker.check_registration()
+    assert "internal" in str(refusal.value.__cause__)
+
+
+def test_the_worker_waits_for_its_server_and_ends_when_it_is_told() -> None:
+    environment = os.environ | {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
+    with subprocess.Popen(WORKER, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr
+        assert "again in" in waiting.stderr.readline()
+        waiting.terminate()
+        assert waiting.wait(5) == 0
+
+
+async def test_the_worker_is_ready_while_the_server_sees_it(
+    temporal: Client, own_queue: Settings
+) -> None:
+    health, port = Health(), free_port()
+    async with health.serve(port), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+
+        async def ready() -> bool:
+            return (await http.get("/readyz")).is_success
+
+        assert (await http.get("/livez")).is_success
+        assert not await ready()
+        async with worker.build_worker(temporal, own_queue) as running, health.watch(running):
+            await until(ready)
+        assert not await ready()
+
+
+async def test_without_a_server_the_api_says_when_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = get_settings().model_copy(update={"temporal_address": f"127.0.0.1:{free_port()}"})
+    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
+    monkeypatch.setattr(jobs, "_client", await connect(absent, lazy=True))
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as api:
+        for path in ("/readyz", "/jobs/email-1", "/jobs?state=failed"):
+            answer = await api.get(path)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert (await api.get("/livez")).status_code == 200
+
+
+def test_the_variables_of_temporals_clients_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("TEMPORAL_API_KEY", "")
+    local = {"target_host": "127.0.0.1:7233", "namespace": "default"}
+    assert connection(Settings()) == local
+
+    Path(".env").write_text("TEMPORAL_ADDRESS=cloud.example:7233\nTEMPORAL_API_KEY=secret\n")
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "orders")
+    assert connection(Settings()) == {
+        "target_host": "cloud.example:7233",
+        "namespace": "orders",
+        "api_key": "secret",
+        "tls": True,
+    }

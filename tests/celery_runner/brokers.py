@@ -1,0 +1,156 @@
+"""Real Redis and RabbitMQ servers on free ports, which can be killed, frozen and restarted."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import ClassVar
+
+START_TIMEOUT = 60.0
+
+# Debian's script on the PATH changes the user; the one behind it runs as whoever starts it.
+RABBITMQ = [Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A server process with a port and a data folder of its own."""
+
+    name: ClassVar[str]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True)
+        self.log = folder / "server.log"
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Say why the server cannot be run here."""
+        return None if cls.program() else f"{cls.name} is not installed"
+
+    @classmethod
+    def program(cls) -> str | None:
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), env=os.environ | self.environment(), cwd=self.folder,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.answers():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self.process
+        self.process.wait()
+
+    def close(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.kill()
+
+
+class Redis(Server):
+    name = "redis-server"
+
+    @classmethod
+    def program(cls) -> str | None:
+        return shutil.which("redis-server")
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        return [
+            str(self.program()), "--bind", "127.0.0.1", "--port", str(self.port),
+            "--dir", str(self.folder), "--appendonly", "yes", "--save", "",
+        ]  # fmt: skip
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+class RabbitMQ(Server):
+    name = "rabbitmq-server"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.distribution_port = free_port()
+        self.epmd_port = free_port()
+
+    @classmethod
+    def program(cls) -> str | None:
+        return next((str(path) for path in RABBITMQ if path and Path(path).exists()), None)
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def command(self) -> list[str]:
+        return [str(self.program())]
+
+    def environment(self) -> dict[str, str]:
+        (self.folder / "plugins").write_text("[].")
+        return {
+            "HOME": str(self.folder),
+            "RABBITMQ_NODENAME": f"rabbit{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.distribution_port),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "none"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none"),
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        super().close()
+        # Erlang's name server outlives the node that started it.
+        subprocess.run(
+            ["epmd", "-port", str(self.epmd_port), "-kill"], capture_output=True, check=False
+        )

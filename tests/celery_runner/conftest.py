@@ -1,0 +1,43 @@
+"""Fixtures: real brokers, and a generated project on each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.celery_runner.brokers import RabbitMQ, Redis, Server
+from tests.celery_runner.project import Project, generate
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    yield from _running(Redis, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    yield from _running(RabbitMQ, tmp_path_factory)
+
+
+def _running[S: Server](kind: type[S], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S]:
+    if kind.missing():
+        pytest.skip(str(kind.missing()))
+    server = kind(tmp_path_factory.mktemp("server") / "data")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module", params=["redis", "rabbitmq"])
+def project(
+    request: pytest.FixtureRequest,
+    template: Path,
+    redis: Redis,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Project]:
+    broker: Server = redis if request.param == "redis" else request.getfixturevalue("rabbitmq")
+    project = generate(template, tmp_path_factory.mktemp(request.param) / "sample", broker, redis)
+    yield project
+    project.close_console()

@@ -1,0 +1,349 @@
+"""A reader who does what a guide says, block by block, and believes nothing.
+
+Every block is run for real, compared with the file it shows, or written into the project; a
+block for which nobody knows what to do is an error. Only ports, the placeholders `ID` and
+`RUNNER`, and what needs an engine of containers are not taken literally.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.docs.markdown import Block, blocks
+
+TIMEOUT = 120.0
+ENGINE, WORKER, BEAT, API = "engine", "worker", "beat", "api"
+
+# The commands that go on until somebody stops them, and what of the project they run.
+SERVERS = {
+    "uv run honcho start": {ENGINE, WORKER, BEAT, API},
+    "uv run honcho start engine": {ENGINE},
+    "python -m internal.workers.main": {WORKER},
+    "celery -A internal.celery_app worker -l INFO": {WORKER},
+    "celery -A internal.celery_app beat -l INFO": {BEAT},
+    "uvicorn api.main:app": {API},
+}
+
+# What takes long and is run elsewhere in this suite, in a project just like this one.
+ELSEWHERE = {
+    "uv run pytest": "tests/generated/test_projects.py",
+    "uv run mypy": "tests/generated/test_projects.py",
+}
+
+
+class Untrue(AssertionError):
+    """The guide says what is not so."""
+
+
+@dataclass
+class Reader:
+    """Somebody in front of a project, with `lich`, `uv` and the usual tools."""
+
+    project: Path
+    tools: Path
+    port: int
+    environment: dict[str, str]
+    runner: str
+    servers: list[tuple[subprocess.Popen[bytes], set[str]]] = field(default_factory=list)
+    job: str | None = None
+    """The job that was last accepted."""
+    aside: bool = False
+
+    def follow(self, text: str, name: str) -> None:
+        """Do all that a guide says, from its first line to its last."""
+        self.aside = False
+        for block in blocks(text):
+            try:
+                self.do(block)
+            except (AssertionError, OSError, ValueError) as error:
+                raise Untrue(f"{name}, line {block.line}:\n{block.text}{error}") from error
+
+    def do(self, block: Block) -> None:
+        """Do what one block says."""
+        match block:
+            case Block(language="bash"):
+                self.shell(block.text)
+            case Block(language="diff", file=str(file)):
+                path = self.project / file
+                path.write_text(edited(path.read_text(), block.text))
+            case Block(language="python", file=str(file)):
+                self.show(self.project / file, block.text)
+            case Block(language="python"):
+                self.run(["uv", "run", "python", "-c", block.text])
+            case _:
+                raise Untrue(f"nobody knows what to do with this {block.language} block")
+
+    def show(self, path: Path, text: str) -> None:
+        """Compare code with the file that it is said to be in; a new file is written."""
+        if not path.exists():
+            path.write_text(text)
+        elif text not in path.read_text():
+            raise Untrue(f"{path.relative_to(self.project)} has no such lines")
+
+    def shell(self, script: str) -> None:
+        """Run the commands, or leave them running until others take their place."""
+        *_, last = script.strip().splitlines()
+        if "docker compose" in script:
+            self.containers(script)
+        elif last in SERVERS:
+            self.serve(script, SERVERS[last])
+        elif script.strip() in ELSEWHERE:
+            assert self.project, ELSEWHERE[script.strip()]
+        else:
+            if "lich update" in script:
+                self.commit()
+                self.set_aside()
+            answers = self.run(["bash", "-euo", "pipefail", "-c", self.literally(script)])
+            self.wait_for_jobs(answers)
+
+    def literally(self, script: str) -> str:
+        """Put in what the reader has to: this machine's ports, a job's id, another runner."""
+        script = script.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")
+        if "jobs/ID/retry" in script:
+            script = script.replace("jobs/ID/retry", f"jobs/{self.failed_job()}/retry")
+        if "jobs/ID/cancel" in script:
+            script = script.replace("jobs/ID/cancel", f"jobs/{self.long_job()}/cancel")
+        if "jobs/ID" in script:
+            script = script.replace("jobs/ID", f"jobs/{self.job}")
+        other = {"temporal": "celery", "celery": "none", "none": "temporal"}
+        script = "\n".join(line for line in script.splitlines() if line.strip() not in ELSEWHERE)
+        return re.sub(r"-t RUNNER\b", f"-t {other[self.runner]}", script)
+
+    def run(self, command: list[str]) -> str:
+        """Run a command to its end, which must be a good one, and return what it printed."""
+        done = subprocess.run(
+            command, cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"it ended with {done.returncode}:\n{done.stdout[-2000:]}"
+        return done.stdout
+
+    def serve(self, script: str, roles: set[str]) -> None:
+        """Start what runs on, in the place of what ran the same before."""
+        for process, others in self.servers:
+            if roles & others:
+                stop(process)
+        self.servers = [(process, held) for process, held in self.servers if not roles & held]
+        *before, last = script.strip().splitlines()
+        log = self.project.parent / f"{len(list(self.project.parent.glob('*.log')))}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["bash", "-euo", "pipefail", "-c", "\n".join([*before, f"exec {last}"])],
+                cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.servers.append((process, roles))
+        deadline = time.monotonic() + TIMEOUT
+        while not self.serves(roles):
+            said = log.read_text(errors="replace")[-2000:]
+            assert process.poll() is None, f"it ended with {process.returncode}:\n{said}"
+            assert time.monotonic() < deadline, f"it does not get ready:\n{said}"
+            time.sleep(0.1)
+
+    def serves(self, roles: set[str]) -> bool:
+        """Tell whether what was started can be used."""
+        running = {role for process, held in self.servers for role in held}
+        if API in roles:
+            return status(f"http://127.0.0.1:{self.port}/readyz") == 200 or (
+                ENGINE not in running and status(f"http://127.0.0.1:{self.port}/livez") == 200
+            )
+        if ENGINE in roles and "ENGINE_PORT" in self.environment:
+            return listens(int(self.environment["ENGINE_PORT"]))
+        return True
+
+    def containers(self, script: str) -> None:
+        """Check a command for containers against the compose file; running it needs an engine."""
+        services = yaml.safe_load((self.project / "compose.yaml").read_text())["services"]
+        for line in script.strip().splitlines():
+            found = re.fullmatch(r"docker compose (?:--profile (\w+) )?(up|down|build)( .*)?", line)
+            assert found, f"not a command that is checked: {line}"
+            words = (found[3] or "").split()
+            named = [word.partition("=")[0] for word in words if not word.startswith("-")]
+            unknown = set(named) - set(services)
+            assert not unknown, f"compose.yaml has no service {unknown}"
+            options = {word for word in words if word.startswith("-")}
+            assert options <= {"--build", "--detach", "--scale", "--wait"}, options
+        if (
+            shutil.which("docker", path=self.environment["PATH"])
+            and not subprocess.run(
+                ["docker", "compose", "version"], capture_output=True, check=False
+            ).returncode
+        ):
+            self.run(["docker", "compose", "config", "--quiet"])
+
+    def commit(self) -> None:
+        """Commit the work, as the guide asks before an update; nothing of it may be in its way."""
+        self.run(["git", "add", "--all"])
+        if self.run(["git", "status", "--porcelain"]):
+            self.run(["git", "commit", "--quiet", "-m", "My work"])
+
+    def set_aside(self) -> None:
+        """Go back to the project as it was made: the runner's files that the reader edited are
+        another story, which the guide tells and the tests of `lich update` prove."""
+        if not self.aside:
+            first = self.run(["git", "rev-list", "--max-parents=0", "HEAD"]).strip()
+            self.run(["git", "switch", "--quiet", "--detach", first])
+            self.aside = True
+
+    def wait_for_jobs(self, output: str) -> None:
+        """Wait for the good end of the jobs that were accepted."""
+        for answer in re.findall(r'\{"id":"[^"]+","url":"[^"]+"\}', output):
+            self.job = json.loads(answer)["id"]
+            assert self.job
+            self.wait(self.job, {"succeeded"})
+
+    def wait(self, job: str, states: set[str]) -> None:
+        """Wait until a job is in one of the states."""
+        deadline = time.monotonic() + TIMEOUT
+        while (known := get(f"http://127.0.0.1:{self.port}/jobs/{job}"))["state"] not in states:
+            assert known["state"] not in {"succeeded", "failed", "cancelled"}, known
+            assert time.monotonic() < deadline, known
+            time.sleep(0.05)
+
+    def failed_job(self) -> str:
+        """Return the id of a job that has failed, and can succeed now."""
+        path = self.project / "data/imports/late.csv"
+        job = self.enqueue_import(path.name)
+        self.wait(job, {"failed"})
+        path.write_text("email,name\nlate@example.com,Late\n")
+        return job
+
+    def long_job(self) -> str:
+        """Return the id of a job that runs for long."""
+        path = self.project / "data/imports/long.csv"
+        rows = "".join(f"{number}@example.com,{number}\n" for number in range(100_000))
+        path.write_text(f"email,name\n{rows}")
+        job = self.enqueue_import(path.name)
+        self.wait(job, {"running"})
+        return job
+
+    def enqueue_import(self, name: str) -> str:
+        """Let a file be imported."""
+        accepted = get(f"http://127.0.0.1:{self.port}/jobs/import", {"file": name})
+        return str(accepted["id"])
+
+
+def edited(text: str, diff: str) -> str:
+    """Return the text with the changes of a diff, whose parts `@@` divides."""
+    for part in diff.split("@@\n"):
+        lines = part.splitlines(keepends=True)
+        if wrong := [line for line in lines if line[0] not in " +-\n"]:
+            raise Untrue(f"not a line of a diff: {wrong[0]}")
+        old = "".join(line[1:] for line in lines if line[0] in " -")
+        new = "".join(line[1:] if line != "\n" else line for line in lines if line[0] != "-")
+        if text.count(old) != 1:
+            raise Untrue(f"the file has these lines {text.count(old)} times, not once:\n{old}")
+        text = text.replace(old, new)
+    return text
+
+
+@contextmanager
+def reader(project: Path, tools: Path, runner: str) -> Iterator[Reader]:
+    """Give somebody who reads in front of a project, and stop what is still running."""
+    port = free_port()
+    engine = free_port()
+    folder = tools.parent / "curl"
+    folder.mkdir(exist_ok=True)
+    # Without this, a refusal by the API would be a success to curl.
+    (folder / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\nwrite-out \\n\n")
+    own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COVERAGE_FILE"}
+    environment = {name: value for name, value in os.environ.items() if name not in own} | {
+        "PATH": f"{tools}{os.pathsep}{system_path()}",
+        "CURL_HOME": str(folder),
+        "UV_PYTHON": sys.executable,
+        "API_PORT": str(port),
+        "UVICORN_PORT": str(port),
+        **engine_of(runner, engine),
+    }
+    person = Reader(project, tools, port, environment, runner)
+    try:
+        yield person
+    finally:
+        for process, _ in person.servers:
+            stop(process)
+
+
+def engine_of(runner: str, port: int) -> Mapping[str, str]:
+    """Return the settings that put a runner's engine on a port of its own."""
+    match runner:
+        case "temporal":
+            return {"TEMPORAL_ADDRESS": f"127.0.0.1:{port}", "ENGINE_PORT": str(port)}
+        case "celery":
+            return {
+                "CELERY_BROKER_URL": f"redis://127.0.0.1:{port}/0",
+                "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{port}/1",
+                "ENGINE_PORT": str(port),
+            }
+        case _:
+            return {}
+
+
+def system_path() -> str:
+    """Return the PATH without this suite's own environment."""
+    own = str(Path(sys.executable).parent)
+    return os.pathsep.join(part for part in os.get_exec_path() if part != own)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a command as Ctrl-C in its terminal does."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise Untrue("Ctrl-C does not stop it") from None
+
+
+def free_port() -> int:
+    """Return a port of this machine that is free, with the one 1000 above it."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port + 1000 < 65_536 and not listens(port + 1000):
+            return port
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def status(url: str) -> int:
+    """Return the status of an answer, 0 for none."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            code: int = answer.status
+            return code
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def get(url: str, body: object = None) -> dict[str, Any]:
+    """GET, or POST a body as JSON, and return the answer."""
+    data = None if body is None else json.dumps(body).encode()
+    message = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(message, timeout=10) as answer:
+        content: dict[str, Any] = json.load(answer)
+        return content
