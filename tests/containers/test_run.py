@@ -19,8 +19,6 @@ from tests.template.conftest import RUNNERS, Answers, name_of
 pytestmark = pytest.mark.slow
 
 MB = 1_000_000
-GRACE = 35
-"""The seconds that compose.yaml gives a container to end."""
 ENV = """
 SMTP_URL=smtp://mail:1025
 RABBITMQ_PASSWORD=a-password-of-the-tests
@@ -198,11 +196,10 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
     running = up.post("import", {"file": "stopped.csv"})
     eventually(lambda: (up.job(running)["progress"] or {}).get("done"), "the import has begun")
 
-    start = time.monotonic()
     up.compose("stop")
-    assert time.monotonic() - start < GRACE
     own = [c for c in up.containers(all=True) if c.attrs["Config"]["Image"] == up.name]
     codes = {container.name: container.attrs["State"]["ExitCode"] for container in own}
+    # Whoever does not end within its grace is killed, and ends with 137.
     assert set(codes.values()) == {0}, codes
 
     up.compose("down")
@@ -216,8 +213,9 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
 def test_the_web_interface_answers(up: Stack) -> None:
     if "temporal-ui" in up.services:
         url = up.url("temporal-ui", 8080)
-        assert "<title>Temporal" in httpx2.get(url, follow_redirects=True).text
-        assert httpx2.get(f"{url}/api/v1/namespaces").json()["namespaces"]
+        assert httpx2.get(url, follow_redirects=True).text.startswith("<!doctype html>")
+        namespaces = httpx2.get(f"{url}/api/v1/namespaces").json()["namespaces"]
+        assert "default" in [namespace["namespaceInfo"]["name"] for namespace in namespaces]
     else:
         url = f"{up.url('flower', 5555)}/workers"
         assert httpx2.get(url).status_code == 401
