@@ -127,7 +127,7 @@ def temporal_ui(browser: Browser, person: Reader) -> None:
     ui = int(person.environment["ENGINE_PORT"]) + 1000
     workflow = urllib.parse.quote(accepted["id"])
     url = f"http://127.0.0.1:{ui}/namespaces/default/workflows/{workflow}"
-    done = "document.body.innerText.includes('Workflow Execution Completed')"
+    done = "document.body.innerText.includes('send_email_activity')"
     page = browser.open(url, 1280, 860, wait=done)
     # The timeline is drawn in steps.
     time.sleep(2)
