@@ -107,13 +107,9 @@ def _template(folder: Path) -> Path:
     _run("git", "clone", "--quiet", ROOT, folder)
     _run("git", "tag", "v90.0.0", cwd=folder)
     for path in sorted((folder / "template").rglob("*")):
-        if (
-            path.is_file()
-            and path.suffix in (".py", ".md", ".jinja")
-            and "answers" not in path.name
-        ):
-            if number_of(path) % 4 == 0:
-                path.write_text(path.read_text(encoding="utf-8") + "\n# A newer release.\n")
+        is_text = path.is_file() and path.suffix in (".py", ".md", ".jinja")
+        if is_text and "answers" not in path.name and number_of(path) % 4 == 0:
+            path.write_text(path.read_text(encoding="utf-8") + "\n# A newer release.\n")
     _run("git", "commit", "--quiet", "--all", "-m", "Newer", cwd=folder)
     _run("git", "tag", "v91.0.0", cwd=folder)
     return folder

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.merge import Entry
@@ -62,18 +62,18 @@ def apply(project: Project, changes: list[Change]) -> None:
     """Write the result; whatever stops it, the project is as it was or wholly updated."""
     folder = project.journal
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    with _staging(project, folder) as staging:
-        written = [change for change in changes if change.old != change.new]
-        _stage_files(project, written, folder, staging)
-        _stage_index(project, changes, folder)
-        _write_journal(project, written, folder)
-        try:
+    written = [change for change in changes if change.old != change.new]
+    try:
+        folder.mkdir()
+        with _staging(project, folder) as staging:
+            _stage_files(project, written, folder, staging)
+            _stage_index(project, changes, folder)
+            _write_journal(project, written, folder)
             _replace_files(project, written, staging)
             _replace_index(project, folder)
-        except BaseException:
-            repair(project)
-            raise
+    except BaseException:
+        repair(project)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     # Only spares the next git command the work: the entries just written have no times yet.
     project.git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
@@ -85,21 +85,29 @@ def repair(project: Project) -> bool:
     if not folder.exists():
         return False
     taken_back = False
-    journal = folder / JOURNAL
-    if journal.is_file():
-        told = json.loads(journal.read_text(encoding="utf-8"))
-        with suppress(OSError):
-            lock = project.git_dir / "index.lock"
-            if lock.samefile(folder / "index"):
-                lock.unlink()
-        owner = Project.open(Path(told["project"]))
-        if owner.head == told["head"] and _index_is_old(owner, told["files"]):
-            _restore(owner, told["files"])
-            taken_back = True
-        journal.unlink()
-        shutil.rmtree(owner.path / STAGING, ignore_errors=True)
+    if (folder / JOURNAL).is_file():
+        taken_back = _take_back(project, json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
+        (folder / JOURNAL).unlink()
     shutil.rmtree(folder, ignore_errors=True)
     return taken_back
+
+
+def _take_back(project: Project, told: dict[str, Any]) -> bool:
+    lock = project.git_dir / "index.lock"
+    with suppress(OSError):
+        if lock.samefile(project.journal / "index"):
+            lock.unlink()
+    # It may be another project in the same repository that was interrupted.
+    place = Path(told["project"])
+    if not place.is_dir():
+        return False
+    owner = Project.open(place)
+    shutil.rmtree(owner.path / STAGING, ignore_errors=True)
+    # With another commit or a changed index, the user has gone on from there himself.
+    if owner.head != told["head"] or not _index_is_old(owner, told["files"]):
+        return False
+    _restore(owner, told["files"])
+    return True
 
 
 @contextmanager
@@ -215,7 +223,7 @@ def _remove_empty_parents(project: Project, path: str) -> None:
             return
 
 
-def _index_is_old(project: Project, files: list[dict[str, list[str] | str | None]]) -> bool:
+def _index_is_old(project: Project, files: list[dict[str, Any]]) -> bool:
     listed = project.git("ls-files", "--stage", "-z", "--", ".").split("\0")
     entries: dict[str, list[str]] = {}
     for line in filter(None, listed):
@@ -226,7 +234,7 @@ def _index_is_old(project: Project, files: list[dict[str, list[str] | str | None
     return all(entries.get(str(file["path"])) == file["old"] for file in files)
 
 
-def _restore(project: Project, files: list[dict[str, list[str] | str | None]]) -> None:
+def _restore(project: Project, files: list[dict[str, Any]]) -> None:
     """Bring files back that are as the update writes them; what the user did since stays."""
     wanted = ""
     for file in files:

@@ -8,10 +8,10 @@ from typing import Final
 __all__ = ["ReleaseNotes", "release_notes"]
 
 # A bullet or a heading that opens with a runner's name is for its users only, as in
-# `- **Temporal:** …`; what opens with none is for everybody.
+# `- Temporal: …`, bold or not; what opens with none is for everybody.
 _RUNNERS: Final = ("temporal", "celery", "none")
 _SECTION: Final = re.compile(r"^## +\[?v?(?P<version>[0-9][^\]\s]*|unreleased)\]?", re.IGNORECASE)
-_BULLET: Final = re.compile(r"^[-*] +\*\*(?P<names>[^*]+):\*\*", re.IGNORECASE)
+_BULLET: Final = re.compile(r"^[-*] +(?:\*\*)?(?P<names>[\w ,/]+):")
 _HEADING: Final = re.compile(r"^#{3,} +(?P<names>.+?)\s*$")
 _BLANKS: Final = re.compile(r"\n{3,}")
 

@@ -244,7 +244,8 @@ def _mirror(address: str, repository: Path, settings: Mapping[str, str]) -> None
 
 def _fetch(address: str, repository: Path, settings: Mapping[str, str]) -> None:
     git = Git(repository, settings)
-    git("fetch", "--quiet", "--force", "--prune", "--", address, "+refs/*:refs/*")
+    wanted = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    git("fetch", "--quiet", "--force", "--prune", "--no-tags", "--", address, *wanted)
     listed = git("ls-remote", "--symref", "--", address, "HEAD").split()
     if listed[:1] == ["ref:"]:
         git("symbolic-ref", "HEAD", listed[1])

@@ -5,23 +5,19 @@ Whoever stays silent has lost its jobs. A job that should stop is told in the an
 
 import asyncio
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from functools import cache
-from types import FrameType
 from typing import Any
 from uuid import uuid4
 
-from celery.signals import task_postrun, task_prerun, worker_process_init
+from celery.signals import task_postrun, task_prerun
 from redis import RedisError
 
 from internal import job_records, logs
 from internal.job_records import Outcome
-from internal.job_types import JobState
 from internal.services.contacts import Progress
 
 RENEW_INTERVAL = 0.5
@@ -95,11 +91,6 @@ class Lease:
         if not known:
             _log.warning("the outcome comes too late: the job is somebody else's")
 
-    def give_back(self) -> None:
-        """Let another worker run the job at once; a killed one would count as its failure."""
-        outcome = Outcome(JobState.QUEUED, due=time.time())
-        job_records.finish(self.job_id, self.owner, outcome, self._progress)
-
     def _lapsed(self) -> bool:
         return time.monotonic() - self._heard > job_records.SILENCE
 
@@ -119,8 +110,6 @@ current: ContextVar[Lease | None] = ContextVar("lease", default=None)
 """The lease of the job that is being run."""
 
 _held: set[Lease] = set()
-_leaving = threading.Event()
-_main_process: int | None = None
 
 
 @cache
@@ -137,27 +126,10 @@ def _renew_in_background() -> None:
 
 
 def _renew() -> None:
-    while not _leaving.wait(RENEW_INTERVAL):
-        if _main_process not in (None, os.getppid()):
-            # Celery would let the task of a killed worker go on to its end.
-            os._exit(1)
+    while True:
+        time.sleep(RENEW_INTERVAL)
         for lease in tuple(_held):
             lease.renew()
-    for lease in tuple(_held):
-        lease.give_back()
-    os._exit(0)
-
-
-@worker_process_init.connect
-def _in_a_new_process(**_: Any) -> None:
-    global _main_process
-    _main_process = os.getppid()
-    signal.signal(signal.SIGTERM, _leave)
-    _renew_in_background()
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    _leaving.set()
 
 
 @task_prerun.connect

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from internal import job_records
+from internal.celery_app import app
 from internal.celery_tasks import clean_up, import_contacts, send_email
 from internal.job_task import JobTask, send_again
 from internal.job_types import (
@@ -37,6 +39,7 @@ async def check() -> None:
     """Raise `EngineUnavailable` if jobs cannot be enqueued."""
     with _records():
         await asyncio.to_thread(job_records.ping)
+    await asyncio.to_thread(_reach_broker)
 
 
 async def enqueue(request: JobRequest, *, key: str | None = None) -> Job:
@@ -86,6 +89,14 @@ async def retry(job_id: str) -> Job:
             await asyncio.to_thread(job_records.withdraw, job_id, state)
             raise
     return job
+
+
+def _reach_broker() -> None:
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1)
+    except (OperationalError, OSError) as error:
+        raise EngineUnavailable(f"The broker does not answer: {error}") from error
 
 
 @contextmanager

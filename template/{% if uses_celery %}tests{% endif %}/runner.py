@@ -1,9 +1,11 @@
 """What the tests need of the task runner: a broker and a worker, both real."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,16 +19,57 @@ from tests.conftest import Mailbox, free_port
 TIMEOUT = 30.0
 
 
-@contextmanager
-def running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process, with its output in a file."""
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {TIMEOUT} s"
+        time.sleep(0.02)
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a process with a group of its own, and with its output in a file."""
     with log.open("ab") as output:
-        process = subprocess.Popen(arguments, stdout=output, stderr=output)
+        return subprocess.Popen(arguments, stdout=output, stderr=output, start_new_session=True)
+
+
+@contextmanager
+def running(arguments: list[str], log: Path) -> Iterator[None]:
+    """Run a process until the block ends."""
+    process = start(arguments, log)
     try:
-        yield process
+        yield
     finally:
         process.terminate()
         process.wait(TIMEOUT)
+
+
+class Worker:
+    """A worker with two processes, which knows the tests' own tasks as well."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        celery = [sys.executable, "-m", "celery", "-A", "internal.celery_app"]
+        options = ["-l", "INFO", "-c", "2", "-I", "tests.tasks", "--without-mingle"]
+        self.log.write_bytes(b"")
+        self.process = start([*celery, "worker", *options], self.log)
+        until(lambda: " ready." in self.log.read_text())
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power failure does."""
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Let it end its tasks."""
+        assert self.process
+        self.process.terminate()
+        self.process.wait(TIMEOUT)
 
 
 @pytest.fixture(scope="session")
@@ -40,32 +83,24 @@ def engine(
     environment.setenv("CELERY_RESULT_BACKEND", f"{url}/1")
     get_settings.cache_clear()
     with running(command(url, folder), folder / "log"):
-        _wait_for(url)
+        until(lambda: _answers(url))
         yield url
 
 
 @pytest.fixture(scope="session")
 def runner(
     engine: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
+) -> Iterator[Worker]:
     """Run a worker."""
-    log = tmp_path_factory.mktemp("worker") / "log"
-    worker = [sys.executable, "-m", "celery", "-A", "internal.celery_app", "worker"]
-    with running([*worker, "-l", "INFO", "-c", "2"], log):
-        deadline = time.monotonic() + TIMEOUT
-        while " ready." not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        yield
+    worker = Worker(tmp_path_factory.mktemp("worker") / "log")
+    worker.start()
+    yield worker
+    worker.stop()
 
 
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            with Redis.from_url(url) as redis:
-                redis.ping()
-            return
-        except RedisError:
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.05)
+def _answers(url: str) -> bool:
+    try:
+        with Redis.from_url(url) as redis:
+            return bool(redis.ping())
+    except RedisError:
+        return False

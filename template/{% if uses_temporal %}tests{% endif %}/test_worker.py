@@ -34,7 +34,7 @@ def test_the_worker_is_checked_without_a_server(
 async def test_a_workflow_that_is_left_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "WORKFLOWS", worker.WORKFLOWS[1:])
     with pytest.raises(TypeError, match="EmailNotificationWorkflow must be registered"):
-        await worker.check()
+        await worker.check_registration()
 
 
 async def test_an_import_that_is_not_passed_through_is_refused(
@@ -52,7 +52,7 @@ async def test_an_import_that_is_not_passed_through_is_refused(
     careless = importlib.import_module("careless")
     monkeypatch.setattr(worker, "WORKFLOWS", [*worker.WORKFLOWS, careless.Careless])
     with pytest.raises(RuntimeError, match="Careless") as refusal:
-        await worker.check()
+        await worker.check_registration()
     assert "internal" in str(refusal.value.__cause__)
 
 

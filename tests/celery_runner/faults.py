@@ -11,6 +11,7 @@ from celery import shared_task
 from internal.celery_app import app
 from internal.config import get_settings
 from internal.job_task import RETRIES, JobTask, job_id, run
+from internal.services.database import connect
 from internal.services.errors import TemporaryError
 
 if "SOFT_SHUTDOWN" in os.environ:
@@ -50,6 +51,26 @@ def stubborn(deaf: bool) -> None:
         except Exception:
             note("interrupted")
     run(asyncio.sleep(10))
+
+
+@shared_task(base=JobTask, kind="effect", **RETRIES)
+def effect() -> None:
+    """Add a line to a ledger, together with the note that this was done."""
+    note("started")
+    run(_effect(job_id()))
+
+
+async def _effect(key: str) -> None:
+    async with connect(get_settings().data_dir) as database:
+        await database.execute("CREATE TABLE IF NOT EXISTS ledger (key TEXT, at REAL)")
+        await database.execute("BEGIN IMMEDIATE")
+        query = "SELECT 1 FROM deliveries WHERE message_id = ?"
+        async with database.execute(query, (key,)) as cursor:
+            done = await cursor.fetchone()
+        if not done:
+            await database.execute("INSERT INTO ledger VALUES (?, ?)", (key, time.time()))
+            await database.execute("INSERT INTO deliveries (message_id) VALUES (?)", (key,))
+        await database.execute("COMMIT")
 
 
 @shared_task(base=JobTask, kind="busy", **RETRIES)

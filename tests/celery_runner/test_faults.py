@@ -1,59 +1,82 @@
-"""Jobs survive what happens to workers and brokers."""
+"""Whatever a job does to its worker, it has one end."""
 
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.celery_runner.conftest import Project, until
+from tests.celery_runner.project import Project, Worker, until
 
 pytestmark = pytest.mark.slow
 
 
-def started(project: Project, job_id: str, times: int = 1) -> None:
-    until(lambda: len(project.runs(job_id)) >= times)
-
-
-def test_a_job_whose_process_was_killed_runs_again_at_once(project: Project) -> None:
+@pytest.fixture(scope="module")
+def worker(project: Project) -> Iterator[Worker]:
     with project.worker() as worker:
-        job_id = project.enqueue("sleep", 3)
-        started(project, job_id)
-        killed = time.time()
-        for pid in worker.children():
-            os.kill(pid, signal.SIGKILL)
-
-        assert project.ended(job_id)["state"] == "succeeded"
-        first, second = project.runs(job_id)
-        assert first < killed < second < killed + 6
-        print("recovery after the child's death:", second - killed)
+        yield worker
 
 
-def test_a_job_whose_worker_was_killed_runs_again_elsewhere(project: Project) -> None:
-    with project.worker("-n", "other@%h", "-c", "3") as other:
-        long_one = project.enqueue("sleep", 18)
-        started(project, long_one)
-        with project.worker("-n", "victim@%h") as victim:
-            others = [project.enqueue("sleep", 4) for _ in range(4)]
-            for job_id in others:
-                started(project, job_id)
-            killed = time.time()
-            victim.kill()
-        for job_id in others:
-            assert project.ended(job_id)["state"] == "succeeded"
-        again = [times[1] - killed for job_id in others if len(times := project.runs(job_id)) > 1]
-        print("recovery after the worker's death:", again)
-        assert again
-        assert max(again) < (15 if project.broker is project.redis else 3)
-        assert project.ended(long_one)["state"] == "succeeded"
-        assert len(project.runs(long_one)) == 1
-        assert other.process.poll() is None
+def test_an_error_that_passes_is_tried_again(project: Project, worker: Worker) -> None:
+    job_id = project.enqueue("busy", 3)
+    job = project.ended(job_id)
+    assert (job["state"], job["result"]) == ("succeeded", 4)
 
 
-def test_a_poisonous_job_is_stopped_and_can_be_replayed(project: Project) -> None:
-    with project.worker():
-        job_id = project.enqueue("poison")
-        job = project.ended(job_id)
-        assert job["state"] == "failed"
-        assert job["error"] == "3 workers in a row died while running it"
-        assert len(project.runs(job_id)) == 3
+def test_a_job_whose_process_was_killed_runs_again_at_once(project: Project, worker: Worker) -> None:
+    job_id = project.enqueue("sleep", 3)
+    project.started(job_id)
+    killed = time.time()
+    for pid in worker.children():
+        os.kill(pid, signal.SIGKILL)
+
+    assert project.ended(job_id)["state"] == "succeeded"
+    first, second = project.runs(job_id)
+    assert first < killed < second < killed + 6
+
+
+def test_a_poisonous_job_is_stopped_and_can_be_replayed(project: Project, worker: Worker) -> None:
+    job_id = project.enqueue("poison")
+    job = project.ended(job_id)
+    assert job["state"] == "failed"
+    assert job["error"] == "3 workers in a row died while running it"
+    assert len(project.runs(job_id)) == 3
+    if project.broker is not project.redis:
+        until(lambda: project.messages("sample.dead") == 1)
+
+    project.ask(f"asyncio.run(jobs.retry({job_id!r}))")
+    project.started(job_id, times=6)
+    assert project.ended(job_id)["state"] == "failed"
+    assert len(project.runs(job_id)) == 6
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_a_second_message_does_a_job_once(project: Project, worker: Worker) -> None:
+    job_id = project.enqueue("sleep", 2)
+    again = f"job_task.send_again({job_id!r})"
+    project.ask(again)
+    project.started(job_id)
+    project.ask(again)
+    assert project.ended(job_id)["state"] == "succeeded"
+    project.ask(again)
+    project.ended(project.enqueue("sleep", 0))
+    assert len(project.runs(job_id)) == 1
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_a_job_is_cancelled_within_two_seconds(project: Project, worker: Worker) -> None:
+    job_id = project.enqueue("sleep", 30)
+    project.started(job_id)
+    project.ask(f"asyncio.run(jobs.cancel({job_id!r}))")
+    assert project.ended(job_id, timeout=2)["state"] == "cancelled"
+    assert project.runs(job_id, "ended") == []
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_time_limits_end_a_job(project: Project, worker: Worker) -> None:
+    soft = project.enqueue("stubborn", False)
+    hard = project.enqueue("stubborn", True)
+    assert "SoftTimeLimitExceeded" in project.ended(soft)["error"]
+    assert project.ended(hard)["error"] == "It was killed at its time limit."
+    assert len(project.runs(soft)) == len(project.runs(hard)) == 1

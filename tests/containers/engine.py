@@ -192,7 +192,10 @@ def _daemon(tools: Path, home: Path) -> Iterator[Engine]:
                 "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
                 "--ip-masq=false",
             ],
-            env={**os.environ, **environment, "LD_LIBRARY_PATH": str(libraries)},
+            env={
+                **os.environ, **environment,
+                "LD_LIBRARY_PATH": f"{libraries}", "XTABLES_LIBDIR": f"{libraries}/xtables",
+            },
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     private = Engine(environment, is_private=True)

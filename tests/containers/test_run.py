@@ -1,5 +1,7 @@
 """Generated projects as containers on a real engine: built, started, used, killed and stopped."""
 
+import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +19,6 @@ from tests.template.conftest import RUNNERS, Answers, name_of
 pytestmark = pytest.mark.slow
 
 MB = 1_000_000
-GRACE = 35
-"""The seconds that compose.yaml gives a container to end."""
 ENV = """
 SMTP_URL=smtp://mail:1025
 RABBITMQ_PASSWORD=a-password-of-the-tests
@@ -53,7 +53,8 @@ def stack(
         stack.compose("build")
         yield stack
     finally:
-        stack.compose("down", "--volumes", "--remove-orphans")
+        stack.compose("kill")
+        stack.compose("down", "--volumes")
         engine.client.images.remove(stack.name, force=True)
 
 
@@ -84,12 +85,12 @@ def events(stack: Stack) -> list[str]:
 
 @pytest.fixture
 def up(stack: Stack, events: list[str]) -> Stack:
-    """The project, with one worker, and every container healthy."""
-    scale(stack, 1)
+    """The project with every container healthy."""
     return stack
 
 
 def scale(stack: Stack, workers: int) -> None:
+    """Have so many workers, and every container healthy."""
     stack.compose("up", "--detach", "--scale", f"worker={workers}")
     stack.wait_until_healthy()
 
@@ -123,23 +124,25 @@ def test_the_image_is_small_and_its_processes_are_confined(up: Stack) -> None:
 
 
 def test_a_changed_line_of_code_is_rebuilt_in_seconds_on_the_cached_dependencies(
-    stack: Stack,
+    stack: Stack, tmp_path: Path
 ) -> None:
+    shutil.copytree(stack.project, tmp_path / "project")
+    with (tmp_path / "project/api/main.py").open("a") as code:
+        code.write("# A comment more.\n")
+    changed = f"{stack.name}-changed"
     images = stack.engine.client.images
-    before = images.get(stack.name).attrs["RootFS"]["Layers"]
-    main = stack.project / "api/main.py"
-    code = main.read_text()
-    main.write_text(f"{code}# A comment more.\n")
-    try:
-        start = time.monotonic()
-        stack.compose("build", "api")
-        duration = time.monotonic() - start
-        after = images.get(stack.name).attrs["RootFS"]["Layers"]
-    finally:
-        main.write_text(code)
-        stack.compose("build", "api")
-    shared = sum(one == other for one, other in zip(before, after, strict=True))
-    assert 1 <= len(before) - shared <= 2
+
+    start = time.monotonic()
+    stack.engine.run(
+        "docker", "build", "--network=host", "--tag", changed,
+        "--build-arg", f"IMAGE_PREFIX={os.environ.get('IMAGE_PREFIX', '')}", tmp_path / "project",
+    )  # fmt: skip
+    duration = time.monotonic() - start
+
+    layers = [images.get(name).attrs["RootFS"]["Layers"] for name in (stack.name, changed)]
+    images.remove(changed)
+    different = [one for one, other in zip(*layers, strict=True) if one != other]
+    assert 1 <= len(different) <= 2
     assert duration < 20
 
 
@@ -166,7 +169,7 @@ def test_more_workers_share_the_load(up: Stack) -> None:
 
 
 def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
-    scale(up, 2)
+    scale(up, 3)
     up.write_contacts("killed.csv", rows=5_000)
     jobs = {up.post("import", {"file": "killed.csv"}): 5_000 for _ in range(2)}
 
@@ -193,15 +196,15 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
     running = up.post("import", {"file": "stopped.csv"})
     eventually(lambda: (up.job(running)["progress"] or {}).get("done"), "the import has begun")
 
-    start = time.monotonic()
     up.compose("stop")
-    assert time.monotonic() - start < GRACE
     own = [c for c in up.containers(all=True) if c.attrs["Config"]["Image"] == up.name]
     codes = {container.name: container.attrs["State"]["ExitCode"] for container in own}
+    # Whoever does not end within its grace is killed, and ends with 137.
     assert set(codes.values()) == {0}, codes
 
     up.compose("down")
-    scale(up, 1)
+    up.compose("up", "--detach")
+    up.wait_until_healthy()
     assert up.job(done)["state"] == "succeeded"
     job = up.ended(running)
     assert (job["state"], job["progress"]) == ("succeeded", {"done": 20_000, "total": 20_000})
@@ -210,8 +213,9 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
 def test_the_web_interface_answers(up: Stack) -> None:
     if "temporal-ui" in up.services:
         url = up.url("temporal-ui", 8080)
-        assert "<title>Temporal" in httpx2.get(url, follow_redirects=True).text
-        assert httpx2.get(f"{url}/api/v1/namespaces").json()["namespaces"]
+        assert httpx2.get(url, follow_redirects=True).text.startswith("<!doctype html>")
+        namespaces = httpx2.get(f"{url}/api/v1/namespaces").json()["namespaces"]
+        assert "default" in [namespace["namespaceInfo"]["name"] for namespace in namespaces]
     else:
         url = f"{up.url('flower', 5555)}/workers"
         assert httpx2.get(url).status_code == 401

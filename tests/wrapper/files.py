@@ -27,6 +27,11 @@ class Tree:
         assert done.returncode == 0, done.stderr
         return done.stdout.rstrip("\n")
 
+    def bytes(self, *arguments: str) -> bytes:
+        return subprocess.run(
+            ["git", *arguments], cwd=self.path, capture_output=True, check=True
+        ).stdout
+
     def write(self, files: Mapping[str, Content]) -> None:
         """Write files; None removes one; the indentation of a text is the test's, not its own."""
         for name, content in files.items():
@@ -48,8 +53,7 @@ class Tree:
         """Return all that an update may change: files, the index, its flags, the last commit."""
         return (
             snapshot(self.path),
-            self.git("ls-files", "--stage"),
-            self.git("ls-files", "-v"),
+            self.git("ls-files", "--stage", "-v"),
             self.git("rev-parse", "HEAD"),
             self.git("status", "--porcelain", "--ignored", "--untracked-files=all"),
         )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import copier
 import pytest
 
 from tests.conftest import git
@@ -73,8 +74,6 @@ def test_the_result_is_staged_and_one_command_undoes_it(
     done = update(project)
 
     assert done.code == 3
-    states = dict(line[::-1].split(" ", 1) for line in [])
-    assert states == {}
     assert project.git("status", "--porcelain").splitlines() == [
         "M  .copier-answers.yml",
         "D  name.txt",
@@ -334,6 +333,29 @@ def test_a_renamed_question_keeps_its_answer_by_its_default(
     assert any("no longer asks for name" in hint for hint in done.told["hints"])
 
 
+@pytest.mark.parametrize("by", ["lich", "copier"])
+def test_a_choice_that_is_gone_is_carried_over_under_a_new_name(
+    update: Update, small: Tree, project: Tree, by: str
+) -> None:
+    config = (small.path / "copier.yml").read_text()
+    config = config.replace(
+        "task_runner: {type: str, choices: [temporal, celery, none], default: temporal}",
+        "runner:\n  type: str\n  choices: [durable, celery]\n"
+        "  default: \"{{ {'temporal': 'durable'}.get(task_runner, 'celery') }}\"",
+    )
+    small.git("mv", "template/{{ task_runner }}.txt", "template/{{ runner }}.txt")
+    small.write({"copier.yml": config})
+    small.commit("v2.0.0")
+
+    if by == "lich":
+        assert update(project).code == 0
+    else:
+        copier.run_update(project.path, defaults=True, overwrite=True, quiet=True)
+    assert "runner: durable\n" in answers(project)
+    assert "task_runner" not in answers(project)
+    assert (project.path / "durable.txt").exists()
+
+
 def test_a_choice_that_is_gone_asks_for_another(update: Update, small: Tree, project: Tree) -> None:
     config = (small.path / "copier.yml").read_text()
     small.write({"copier.yml": config.replace("[temporal, celery, none]", "[celery, none]")})
@@ -405,7 +427,8 @@ def test_release_notes_name_what_concerns_the_project(
                   In peace.
                 - **Celery:** Beat is gone.
                   Really.
-                - **Celery, None:** No trace.
+                - Celery, None: No trace.
+                - Note: this is for all.
 
                 ### Celery
                 Nothing for you.
@@ -423,7 +446,7 @@ def test_release_notes_name_what_concerns_the_project(
     [notes] = update(project).told["notes"]
     assert notes["version"] == "v2.0.0".removeprefix("v")
     assert notes["text"] == (
-        "- For everybody.\n- **Temporal:** Workers drain.\n  In peace.\n\n### Moved files\nOne."
+        "- For everybody.\n- **Temporal:** Workers drain.\n  In peace.\n- Note: this is for all.\n\n### Moved files\nOne."
     )
 
 
@@ -475,7 +498,6 @@ def test_settings_of_the_user_change_nothing(
     small: Tree,
     project: Tree,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for key, value in {
         "merge.conflictStyle": "diff3",
@@ -510,8 +532,6 @@ def test_settings_of_the_user_change_nothing(
     small.git("mv", "template/plain.txt", "template/renamed.txt")
     small.write({"template/name.txt.jinja": "theirs \n"})
     small.commit("v2.0.0")
-    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "elsewhere"))
-    monkeypatch.delenv("GIT_INDEX_FILE")
 
     assert update(project).code == 0
     assert project.read("renamed.txt") == UNEDITED + "mine \n"

@@ -14,7 +14,7 @@ from internal.services.retention import Removed, clean_up
 async def send_email_activity(email: str, subject: str, body: str = "") -> bool:
     """Send one e-mail; however often this runs for a job, the job's id lets it go out once."""
     await send_email(email, subject, body, key=_job_id(), settings=get_settings())
-    activity.logger.info("job %s: sent", _job_id())
+    activity.logger.info("sent")
     return True
 
 
@@ -25,9 +25,7 @@ async def import_contacts_activity(file: str, rows: int) -> Progress:
     imported = import_contacts(settings.imports_dir / file, settings.data_dir, _job_id())
     async with aclosing(imported):
         progress = await anext(imported)
-        activity.logger.info(
-            "job %s: goes on after row %d of %d", _job_id(), progress.done, progress.total
-        )
+        activity.logger.info("goes on after row %d of %d", progress.done, progress.total)
         last = progress.done + rows
         async for progress in imported:
             # Carries the progress to the server, and a wish to cancel back from it.
@@ -35,7 +33,7 @@ async def import_contacts_activity(file: str, rows: int) -> Progress:
             # A worker that is about to stop leaves the rest to another one.
             if progress.done >= last or activity.is_worker_shutdown():
                 break
-    activity.logger.info("job %s: row %d of %d", _job_id(), progress.done, progress.total)
+    activity.logger.info("has come to row %d of %d", progress.done, progress.total)
     return progress
 
 
@@ -44,10 +42,7 @@ async def clean_up_activity() -> Removed:
     """Remove what is past its retention."""
     removed = await clean_up(get_settings())
     activity.logger.info(
-        "job %s: removed %d outbox files and %d records",
-        _job_id(),
-        removed.outbox_files,
-        removed.records,
+        "removed %d outbox files and %d records", removed.outbox_files, removed.records
     )
     return removed
 

@@ -1,115 +1,35 @@
 """The worker's entry point: `python -m internal.workers.main`."""
 
 import argparse
-import asyncio
-import logging
 import os
 import signal
 import sys
-from contextlib import suppress
-from typing import Any
-
-from pydantic import ValidationError
-from temporalio import activity, workflow
-from temporalio.service import RPCError
-from temporalio.worker import Worker
-
-from internal.config import Settings, get_settings
-from internal.logs import configure_logging
-from internal.workers.connection import connect
-from internal.workers.health import Health
-from internal.workers.schedules import schedule_clean_up
-from internal.workers.worker import build_worker, check
-
-MIN_PAUSE = 0.25
-MAX_PAUSE = 2.0
-"""The shortest and the longest pause, in seconds, between two attempts to reach the server."""
-
-_log = logging.getLogger("internal.workers.main")
-
-
-async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Work until `stop` is set; a server or a namespace that is not there is waited for."""
-    health = Health()
-    async with health.serve(settings.worker_health_port):
-        pause = MIN_PAUSE
-        while not stop.is_set():
-            try:
-                preparing = asyncio.create_task(_prepare(settings))
-                if not await _done(preparing, stop):
-                    preparing.cancel()
-                    return
-                worker = await preparing
-                pause = MIN_PAUSE
-                await _run(worker, health, stop)
-            except (RPCError, RuntimeError) as error:
-                _log.warning("no work from Temporal, again in %.2f s: %s", pause, error)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause)
-                pause = min(2 * pause, MAX_PAUSE)
-
-
-async def _prepare(settings: Settings) -> Worker:
-    client = await connect(settings)
-    await schedule_clean_up(client, settings)
-    return build_worker(client, settings)
-
-
-async def _run(worker: Worker, health: Health, stop: asyncio.Event) -> None:
-    running = asyncio.create_task(worker.run())
-    async with health.watch(worker):
-        _log.info("working on the task queue %s", worker.task_queue)
-        if not await _done(running, stop):
-            _log.info("stopping: takes no more work, and lets what runs finish")
-            await worker.shutdown()
-        await running
-
-
-async def _done(task: asyncio.Task[Any], stop: asyncio.Event) -> bool:
-    """Wait for a task or for `stop`, and say whether the task was first."""
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    return task.done()
-
-
-async def _work_until_signal(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await work(settings, stop)
-    _log.info("stopped")
 
 
 def main() -> None:
     """Run the worker until SIGTERM or SIGINT, or only check it."""
-    parser = argparse.ArgumentParser(prog="python -m internal.workers.main", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m internal.workers.main")
     parser.add_argument(
         "--check", action="store_true", help="check what is registered, without a server, and end"
     )
     arguments = parser.parse_args()
-    try:
-        settings = get_settings()
-        configure_logging(settings)
-        activity.logger.activity_info_on_message = False
-        workflow.logger.workflow_info_on_message = False
-        asyncio.run(check())
-    except (ValidationError, RuntimeError, TypeError) as error:
-        sys.exit(f"The worker cannot work: {error}\n{error.__cause__ or ''}".strip())
+
+    # Here, because it takes a second to load, in which the worker may be told to stop.
+    from internal.workers import running
+
+    problem = running.check()
+    if problem:
+        sys.exit(f"The worker cannot start: {problem}")
     if arguments.check:
         print("The worker is complete.")
         return
-    code = 0
-    try:
-        asyncio.run(_work_until_signal(settings))
-    except Exception:  # noqa: BLE001 - whatever it is, it ends the process here
-        _log.exception("the worker failed")
-        code = 1
-    logging.shutdown()
-    # The SDK's own threads may still run, and crash an interpreter that ends in order.
+    code = running.run()
+    # Threads of the SDK may still run, and can crash an interpreter that ends in order.
     os._exit(code)
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the worker works, there is nothing that must be finished.
+        signal.signal(number, lambda *_: os._exit(0))
     main()

@@ -17,7 +17,7 @@ from temporalio.workflow import SandboxImportNotificationPolicy
 
 from internal.config import Settings
 from internal.workers import activities, workflows
-from internal.workers.errors import ActivityErrors
+from internal.workers.interceptor import ActivityInterceptor
 
 WORKFLOWS: list[type] = [
     workflows.EmailNotificationWorkflow,
@@ -55,7 +55,7 @@ def build_worker(client: Client, settings: Settings) -> Worker:
         task_queue=settings.temporal_task_queue,
         workflows=WORKFLOWS,
         activities=ACTIVITIES,
-        interceptors=[ActivityErrors()],
+        interceptors=[ActivityInterceptor()],
         workflow_runner=_SANDBOX,
         graceful_shutdown_timeout=GRACE,
         max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
@@ -76,7 +76,7 @@ def build_replayer() -> Replayer:
     )
 
 
-async def check() -> None:
+async def check_registration() -> None:
     """Raise `TypeError` or `RuntimeError` if a workflow or an activity is left out or unfit."""
     left_out = [
         name

@@ -95,7 +95,7 @@ def _retry_policy() -> RetryPolicy:
         initial_interval=timedelta(seconds=spread),
         backoff_coefficient=2,
         maximum_interval=timedelta(minutes=spread),
-        # A wrong argument stays wrong. So do the services' own `PermanentError`s, all of
-        # which the worker marks (errors.py).
+        # A wrong argument stays wrong. The services' own `PermanentError`s need no mention:
+        # the worker marks all of them (interceptor.py).
         non_retryable_error_types=[TypeError.__name__, ValueError.__name__],
     )

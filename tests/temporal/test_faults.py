@@ -1,0 +1,177 @@
+"""What a project promises of its jobs when processes die, stop and come back."""
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+from tests.temporal.conftest import QUEUE, Stack, report, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
+
+HEARTBEAT_TIMEOUT = 15.0
+"""What the import's workflow sets."""
+
+
+async def send(stack: Stack, number: int) -> list[WorkflowHandle[Any, Any]]:
+    """Enqueue so many e-mails."""
+    return [
+        await stack.client.start_workflow(
+            "EmailNotificationWorkflow",
+            args=[f"{index}@example.com", "Hello"],
+            id=f"email-{index}",
+            task_queue=QUEUE,
+        )
+        for index in range(number)
+    ]
+
+
+async def start_import(stack: Stack, rows: int) -> WorkflowHandle[Any, Any]:
+    return await stack.client.start_workflow(
+        "ImportContactsWorkflow", stack.contacts_file(rows), id="import-1", task_queue=QUEUE
+    )
+
+
+async def test_a_killed_workers_import_goes_on_elsewhere_and_no_row_is_done_twice(
+    stack: Stack,
+) -> None:
+    rows = 3_000
+    first = await stack.start_worker()
+    # The first job of all makes the tables.
+    await (await send(stack, 1))[0].result()
+    # Every write of a contact is noted, with its time.
+    stack.database("CREATE TABLE writes (email TEXT, at REAL)")
+    for event in ("INSERT", "UPDATE"):
+        stack.database(
+            f"CREATE TRIGGER {event}_noted AFTER {event} ON contacts BEGIN"
+            " INSERT INTO writes VALUES (new.email, (julianday('now') - 2440587.5) * 86400); END"
+        )
+    job = await start_import(stack, rows)
+    await until(lambda: stack.database("SELECT count(*) FROM writes")[0][0] > rows // 3)
+    await first.stop(signal.SIGKILL)
+    killed = time.time()
+    [(before,)] = stack.database("SELECT count(*) FROM writes")
+    await stack.start_worker()
+
+    assert await job.result() == {"rows": rows}
+    writes = Counter(email for (email,) in stack.database("SELECT email FROM writes"))
+    [(resumed,)] = stack.database(f"SELECT min(at) FROM writes WHERE at > {killed}")
+    assert isinstance(resumed, float)
+    report(rows_before_the_kill=before, resumed_after_seconds=f"{resumed - killed:.1f}")
+    assert len(writes) == rows
+    assert set(writes.values()) == {1}
+    assert resumed - killed < HEARTBEAT_TIMEOUT + 3
+
+
+async def test_every_email_is_delivered_while_workers_are_killed(stack: Stack) -> None:
+    number, kills = 200, 10
+    chance = random.Random(7)
+    workers = [await stack.start_worker() for _ in range(2)]
+    stack.mailbox.pause = 0.05
+    jobs = asyncio.create_task(send(stack, number))
+    for _ in range(kills):
+        await asyncio.sleep(chance.uniform(0.2, 0.8))
+        victim = chance.randrange(2)
+        await workers[victim].stop(signal.SIGKILL)
+        workers[victim] = stack.start("internal.workers.main")
+    start = time.monotonic()
+    results = await asyncio.gather(*(job.result() for job in await jobs))
+
+    delivered, ids = stack.mailbox.by_recipient, stack.mailbox.by_message_id
+    report(
+        emails=number,
+        kills=kills,
+        messages=delivered.total(),
+        same_message_twice=delivered.total() - len(delivered),
+        message_ids=len(ids),
+        seconds_after_the_last_kill=f"{time.monotonic() - start:.1f}",
+    )
+    assert results == [True] * number
+    assert len(delivered) == number
+    # A kill between the server's acceptance and the record of it repeats that very message.
+    assert len(ids) == number
+    assert delivered.total() - number <= 2 * kills
+
+
+async def test_a_rolling_restart_under_load_fails_nothing_and_repeats_nothing(
+    stack: Stack,
+) -> None:
+    number, restarts = 200, 5
+    workers = [await stack.start_worker() for _ in range(2)]
+    stack.mailbox.pause = 0.2
+    contacts = await start_import(stack, rows=3_000)
+    sending = asyncio.create_task(send(stack, number))
+    codes = []
+    for restart in range(restarts):
+        new = await stack.start_worker()
+        codes.append(await workers[restart % 2].stop())
+        workers[restart % 2] = new
+    results = await asyncio.gather(*(job.result() for job in await sending))
+
+    report(restarts=restarts, exit_codes=codes, messages=stack.mailbox.by_recipient.total())
+    assert codes == [0] * restarts
+    assert results == [True] * number
+    assert set(stack.mailbox.by_recipient.values()) == {1}
+    assert await contacts.result() == {"rows": 3_000}
+    history = await contacts.fetch_history()
+    assert not [event for event in history.events if "FAILED" in str(event.event_type)]
+
+
+async def test_the_worker_ends_with_0_at_every_sigterm(stack: Stack) -> None:
+    chance = random.Random(7)
+    times: list[float] = []
+
+    async def live_and_stop(number: int) -> int:
+        worker = stack.start("internal.workers.main")
+        if number % 5:
+            await worker.says("working on")
+        else:
+            # Some are told while they start.
+            await asyncio.sleep(chance.uniform(0.3, 1.5))
+        await asyncio.sleep(chance.uniform(0, 0.1))
+        start = time.monotonic()
+        code = await worker.stop(chance.choice([signal.SIGTERM, signal.SIGINT]))
+        times.append(time.monotonic() - start)
+        return code
+
+    sending = asyncio.create_task(send(stack, 1_000))
+    codes: list[int] = []
+    for _ in range(25):
+        codes += await asyncio.gather(live_and_stop(len(codes)), live_and_stop(len(codes) + 1))
+    sending.cancel()
+    report(exit_codes=dict(Counter(codes)), slowest_stop_in_seconds=f"{max(times):.2f}")
+    assert codes == [0] * 50
+
+
+async def test_a_server_that_comes_back_has_lost_nothing(stack: Stack) -> None:
+    number, away = 200, 20.0
+    worker = await stack.start_worker()
+    stack.mailbox.pause = 0.3
+    jobs = await send(stack, number)
+    await until(lambda: stack.mailbox.by_recipient.total() > 5)
+    await stack.processes[0].stop()
+    await asyncio.sleep(away)
+    before = stack.mailbox.by_recipient.total()
+
+    await stack.start_engine()
+    start = time.monotonic()
+    await until(lambda: stack.mailbox.by_recipient.total() > before)
+    working = time.monotonic() - start
+    for job in jobs:
+        assert await stack.client.get_workflow_handle(job.id).result()
+    report(
+        emails=number,
+        delivered_before_the_server_came_back=before,
+        working_again_after_seconds=f"{working:.1f}",
+        all_done_after_seconds=f"{time.monotonic() - start:.1f}",
+        messages=stack.mailbox.by_recipient.total(),
+    )
+    assert len(stack.mailbox.by_recipient) == len(stack.mailbox.by_message_id) == number
+    assert working < 5
+    assert worker.log.count("no answer from Temporal") == 1
+    assert await worker.stop() == 0
