@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.conftest import LANGUAGES, RUNNERS, Answers, Render, render  # noqa: F401
+from tests.template.conftest import (
+    LANGUAGES,
+    RUNNERS,
+    Answers,
+    Render,
+    name_of,
+    render,  # noqa: F401
+)
 
 Guides = dict[str, dict[str, str]]
 
-GUIDES = ("README.md", "docs/workers.md")
+GUIDES = ("README.md", "docs/workers.md", "docs/kubernetes.md")
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +35,9 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def guides_of(answers: Answers, render: Render) -> Guides:  # noqa: F811
     """Return the text of each guide of a project in each language."""
     projects = {
-        language: render({**answers, "docs_language": language, "python_version": "3.12"})
+        language: render(
+            {**answers, "docs_language": language, "python_version": "3.12", "kubernetes": True}
+        )
         for language in LANGUAGES
     }
     return {
@@ -37,7 +46,7 @@ def guides_of(answers: Answers, render: Render) -> Guides:  # noqa: F811
     }
 
 
-@pytest.fixture(params=RUNNERS, ids=lambda answers: "-".join(answers.values()))
+@pytest.fixture(params=RUNNERS, ids=name_of)
 def guides(request: pytest.FixtureRequest, render: Render) -> Guides:  # noqa: F811
     """Return the guides of a project of one runner."""
     return guides_of(request.param, render)
