@@ -213,6 +213,7 @@ def init(
                 },
                 ensure_ascii=False,
                 indent=2,
+                default=str,
             )
         )
         return Exit.DONE
@@ -298,7 +299,7 @@ def update(
     from lich_wrapper import report
     from lich_wrapper.answers import RUNNER, parse_pairs
     from lich_wrapper.project import Project, Recorded
-    from lich_wrapper.route import Wish, find_route, newest
+    from lich_wrapper.route import Wish, find_route, newest, template_of
     from lich_wrapper.source import find_source
 
     if vcs_ref is not None and latest:
@@ -310,7 +311,7 @@ def update(
     recorded = Recorded.read(path)
     with _workspace() as workspace:
         if check:
-            target = newest(recorded, find_source(template or recorded.source, workspace))
+            target = newest(recorded, find_source(template or template_of(recorded), workspace))
             report.check(recorded.version, target.name if target else None, as_json=as_json)
             return Exit.UPDATE_EXISTS if target else Exit.DONE
         project = Project.open(path)
@@ -328,6 +329,9 @@ def update(
 
         project.require_quiet()
         plan = plan_update(project, route, wish, workspace, keep=not dry_run)
+        if plan.is_empty:
+            report.nothing(recorded.version, as_json=as_json)
+            return Exit.DONE
         problem = plan.problem(removals=yes)
         if not dry_run and not problem:
             plan.apply()

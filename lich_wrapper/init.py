@@ -195,29 +195,21 @@ def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
         "config", "--get-regexp", r"^(user\.(name|email)|init\.defaultbranch)$", ok=(0, 1)
     )
     known = {line.split(" ", 1)[0] for line in personal.stdout.decode().splitlines()}
-    variables = {name: value for name in NOBODY if (value := os.environ.get(name, ""))}
-    named = "user.name" in known or "GIT_AUTHOR_NAME" in variables
-    if not (named and ("user.email" in known or "GIT_AUTHOR_EMAIL" in variables)):
-        variables = NOBODY
+    variables = {name: value for name in NOBODY if (value := os.environ.get(name))}
+    if not {"user.name", "user.email"} <= known and variables.keys() != NOBODY.keys():
+        variables = {**NOBODY, **variables}
         notes.append(
             "git does not know you yet, so the first commit is by lich: set user.name and "
             "user.email with git config --global."
         )
-    elif "GIT_AUTHOR_NAME" in variables or "GIT_AUTHOR_EMAIL" in variables:
-        variables = {
-            **variables,
-            **{
-                f"GIT_COMMITTER_{part}": variables[f"GIT_AUTHOR_{part}"]
-                for part in ("NAME", "EMAIL")
-                if f"GIT_AUTHOR_{part}" in variables and f"GIT_COMMITTER_{part}" not in variables
-            },
-        }
     git = Git(folder, variables=variables)
     branch = [] if "init.defaultbranch" in known else ["--initial-branch=main"]
     git("init", "--quiet", *branch)
     # Ignored or not: what the template wrote is what later updates start from.
     git("add", "--force", "--all")
-    git("commit", "--quiet", "--no-verify", "-m", f"Create the project from lich {version.name}")
+    git(
+        "commit", "--quiet", "--no-verify", "-m", f"Create the project from template {version.name}"
+    )
     return git("rev-parse", "HEAD")
 
 

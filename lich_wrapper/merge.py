@@ -10,7 +10,7 @@ from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 from lich_wrapper.project import Project
 
-__all__ = ["Entry", "Merged", "Scratch", "require_merge_tree"]
+__all__ = ["OURS", "Entry", "Merged", "Scratch", "require_merge_tree"]
 
 # The first git with `merge-tree --write-tree`.
 NEEDED: Final = (2, 38)

@@ -9,7 +9,7 @@ from lich_wrapper.answers import ANSWERS_FILE, fingerprint, recorded_fingerprint
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 
-__all__ = ["WORK_TREE", "Project", "Recorded"]
+__all__ = ["WORK_TREE", "Project", "Recorded", "values"]
 
 # What of the neutral settings must not hold for the user's own work tree: how his files
 # end their lines and which of them git ignores is his, and his files are already that way.
@@ -27,6 +27,11 @@ _UNFINISHED: Final = {
     "rebase-merge": "rebase",
     "rebase-apply": "rebase",
 }
+
+
+def values(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return answers without what Copier records of itself."""
+    return {name: value for name, value in answers.items() if not name.startswith("_")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class Recorded:
 
     def values(self) -> dict[str, Any]:
         """Return the answers alone."""
-        return {name: value for name, value in self.answers.items() if not name.startswith("_")}
+        return values(self.answers)
 
     @classmethod
     def read(cls, path: Path) -> "Recorded":
@@ -104,6 +109,11 @@ class Project:
     def git(self) -> Git:
         """Git in the project, with the user's way of writing files."""
         return Git(self.path, without=WORK_TREE)
+
+    @property
+    def name(self) -> str:
+        """The name of the project's folder, from which a template may take a default."""
+        return self.path.name or "project"
 
     @property
     def journal(self) -> Path:

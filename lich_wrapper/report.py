@@ -119,4 +119,4 @@ def _answers(update: "Plan") -> dict[str, tuple[Any, Any]]:
 
 
 def _json(told: dict[str, Any]) -> None:
-    click.echo(json.dumps(told, ensure_ascii=False, indent=2))
+    click.echo(json.dumps(told, ensure_ascii=False, indent=2, default=str))

@@ -1,6 +1,7 @@
 """Decides from which version of the template to which one an update goes, or that none is due."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from lich_wrapper.errors import LichError
 from lich_wrapper.project import Recorded
 from lich_wrapper.source import Source, Version, find_source, is_newer
 
-__all__ = ["Route", "Wish", "find_route", "newest"]
+__all__ = ["Route", "Wish", "find_route", "newest", "template_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,17 @@ class Route:
     hints: tuple[str, ...] = ()
 
 
+def template_of(recorded: Recorded) -> str:
+    """Return where the project's template is, if it can be found from anywhere."""
+    given = recorded.source
+    if not Path(given).expanduser().is_absolute() and ":" not in given:
+        raise LichError(
+            f"The project records its template as {given}, a path from a folder nobody knows: "
+            "give the template with --template."
+        )
+    return given
+
+
 def newest(recorded: Recorded, source: Source) -> Version | None:
     """Return the version to go to if none is asked for, or None if the project is there."""
     target = source.version()
@@ -58,41 +70,22 @@ def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:
 
 def _find(recorded: Recorded, wish: Wish, workspace: Path) -> tuple[Source, Version]:
     """Return the template and in it the version that made the project."""
-    given = wish.source or recorded.source
-    if wish.source is None and not _is_absolute(given):
-        raise LichError(
-            f"The project records its template as {given}, a path from a folder nobody knows: "
-            "give the template with --template."
-        )
+    given = wish.source or template_of(recorded)
     source = find_source(given, workspace)
-    problem: LichError | None = None
-    for network in (False, True):
-        if network:
-            if source.start is None or source.start == "HEAD":
-                break
-            try:
-                source = find_source(given, workspace, network=True)
-            except LichError as unreachable:
-                problem = unreachable
-                break
-        commit = source.commit_id(recorded.version)
-        asked = wish.ref is None or source.commit_id(wish.ref) is not None
-        if commit is not None and asked:
-            return source, Version(commit, recorded.version)
-        if commit is not None and network:
-            return source, Version(commit, recorded.version)
-    if source.commit_id(recorded.version) is not None:
-        # The version that is asked for is unknown, and says so itself.
-        source.version(wish.ref)
-    raise LichError(
-        f"The template {given} does not know {recorded.version}, the version that made the "
-        "project: upgrade lich if that is newer, or give the template's new place with "
-        "--template."
-    ) from problem
-
-
-def _is_absolute(given: str) -> bool:
-    return Path(given).expanduser().is_absolute() or ":" in given
+    known = [recorded.version] if wish.ref is None else [recorded.version, wish.ref]
+    if source.start is not None and None in map(source.commit_id, known):
+        # The package carries its own release and the earlier ones; another may be elsewhere.
+        with suppress(LichError):
+            fetched = find_source(given, workspace, network=True)
+            source = fetched if fetched.commit_id(recorded.version) else source
+    commit = source.commit_id(recorded.version)
+    if commit is None:
+        raise LichError(
+            f"The template {given} does not know {recorded.version}, the version that made the "
+            "project: upgrade lich if that is newer, or give the template's new place with "
+            "--template."
+        )
+    return source, Version(commit, recorded.version)
 
 
 def _target(recorded: Recorded, wish: Wish, source: Source, old: Version) -> Version:

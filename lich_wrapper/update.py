@@ -2,17 +2,17 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from lich_wrapper.answers import ANSWERS_FILE, RUNNER, Questions, check_answers
 from lich_wrapper.apply import Change, apply, obstacles
 from lich_wrapper.errors import LichError
-from lich_wrapper.merge import Entry, Merged, Scratch, require_merge_tree
+from lich_wrapper.merge import OURS, Entry, Merged, Scratch, require_merge_tree
 from lich_wrapper.notes import ReleaseNotes, release_notes
-from lich_wrapper.project import Project, Recorded
-from lich_wrapper.render import configuration, export, render
+from lich_wrapper.project import Project, Recorded, values
+from lich_wrapper.render import Rendered, configuration, export, render
 from lich_wrapper.route import Route, Wish
 from lich_wrapper.source import Source, Version
 
@@ -84,131 +84,148 @@ def plan_update(project: Project, route: Route, wish: Wish, workspace: Path, *, 
 
     `keep` writes what is computed to the project's own objects, so that it can be applied.
     """
-    source, old, new = route.source, route.old, route.new
-    recorded = project.recorded()
     require_merge_tree()
-
+    recorded = project.recorded()
+    source, old, new = route.source, route.old, route.new
     template = export(source, new, workspace / "new-template")
     questions = Questions.read(template)
     check_answers(wish.answers, questions)
     _check_recorded(recorded, wish, questions, new)
-    changed = {
-        name: value
-        for name, value in wish.answers.items()
-        if str(recorded.answers.get(name)) != str(value)
-    }
-    name = project.path.name or "project"
 
     old_template = template
-    if old.commit != new.commit or source.url != recorded.source or old.name != new.name:
-        origin = Source(recorded.source, source.repository, settings=source.settings)
+    if old != new or source.url != recorded.source:
+        origin = replace(source, url=recorded.source)
         old_template = export(origin, old, workspace / "old-template")
-    exclude = tuple(map(str, configuration(template).get("_exclude") or ()))
-    try:
-        before = render(old_template, workspace / "old" / name, recorded.values(), exclude=exclude)
-    except LichError as problem:
-        raise LichError(
-            f"The recorded answers do not fit the template at {old.name} ({problem}): bring "
-            f"{ANSWERS_FILE} back from an older commit."
-        ) from problem
-
+    before = _render_old(recorded, old_template, template, old, workspace / "old" / project.name)
     scratch = Scratch.create(workspace, project, keep=keep)
+    records = _Records(scratch, project.tree(), f"template-{new.name}")
     base = scratch.write_tree(before.folder)
-    ours = project.tree()
-    label = f"template-{new.name}"
-    switches = RUNNER in changed
-    steps: list[tuple[Mapping[str, Any], bool]] = [(wish.answers, switches)]
-    if switches and old.commit != new.commit and _still_fits(recorded, questions):
-        steps.insert(0, ({}, False))
-    tree, records = ours, _Records()
-    moves: list[str] = []
-    for number, (answers, is_switch) in enumerate(steps):
-        folder = workspace / f"new-{number}" / name
+    switches = str(wish.answers.get(RUNNER, "")) not in ("", str(recorded.answers.get(RUNNER)))
+    steps = [wish.answers]
+    if switches and old != new and _still_fits(recorded, questions):
+        # What the new version renames is found in a step of its own.
+        steps.insert(0, {})
+    for number, answers in enumerate(steps):
+        folder = workspace / f"new-{number}" / project.name
         folder.mkdir(parents=True)
         (folder / ANSWERS_FILE).write_text(recorded.text, encoding="utf-8")
         after = render(template, folder, answers)
         theirs = scratch.write_tree(folder)
-        if is_switch:
-            # A file of one runner is never a renamed file of another, however alike they
-            # look: with nothing added there is nothing that git could take for it.
-            middle = scratch.without_added(base, theirs)
-            tree = records.add(scratch.merge(base, tree, middle, label), scratch)
-            base = middle
-        else:
-            moves += _moves(scratch, base, tree, theirs)
-        tree = records.add(scratch.merge(base, tree, theirs, label), scratch)
+        records.merge(base, theirs, switch=switches and answers is wish.answers)
         base = theirs
-    _check_kept(recorded, changed, after.answers, questions, new)
+    _check_kept(recorded, wish, after.answers, questions, new)
 
-    differences = scratch.differences(ours, tree)
-    changes = tuple(
-        Change(path, *differences.get(path, (None, None)), records.unmerged.get(path, {}))
-        if path in differences
-        else Change(path, *_same(scratch, tree, path), records.unmerged[path])
-        for path in sorted({*differences, *records.unmerged})
-    )
+    changes = records.changes()
     return Plan(
         project,
         source.url,
         old.name,
         new.name,
         recorded.values(),
-        {k: v for k, v in after.answers.items() if not k.startswith("_")},
-        _kinds(differences, records),
+        values(after.answers),
+        records.kinds(),
         changes,
         _notes(source, old, new, recorded, after.answers),
-        (*route.hints, *_question_hints(recorded, after.answers, questions), *moves),
-        scratch.diff(ours, tree),
+        (
+            *route.hints,
+            *_question_hints(recorded, after.answers, questions),
+            *records.moves,
+        ),
+        scratch.diff(records.ours, records.tree),
         obstacles(project, [change for change in changes if change.old != change.new]),
     )
 
 
-class _Records:
-    """What git could not merge, over all steps, and what the rules made of it."""
+def _render_old(
+    recorded: Recorded, old_template: Path, template: Path, old: Version, folder: Path
+) -> Rendered:
+    # As in Copier's update: what the new template excludes does not count as removed.
+    exclude = tuple(map(str, configuration(template).get("_exclude") or ()))
+    try:
+        return render(old_template, folder, recorded.values(), exclude=exclude)
+    except LichError as problem:
+        raise LichError(
+            f"The recorded answers do not fit the template at {old.name} ({problem}): bring "
+            f"{ANSWERS_FILE} back from an older commit."
+        ) from problem
 
-    def __init__(self) -> None:
-        self.unmerged: dict[str, Mapping[int, Entry]] = {}
+
+class _Records:
+    """The result as it grows from the user's tree, and what git could not merge into it."""
+
+    def __init__(self, scratch: Scratch, ours: str, label: str) -> None:
+        self.scratch = scratch
+        self.ours = self.tree = ours
+        self.label = label
+        self.moves: list[str] = []
         self.kept: set[str] = set()
         self.removed: set[str] = set()
+        self.unmerged: dict[str, Mapping[int, Entry]] = {}
 
-    def add(self, merged: Merged, scratch: Scratch) -> str:
-        """Sort one step's records and return its tree without what is to go."""
+    def merge(self, base: str, theirs: str, *, switch: bool) -> None:
+        """Merge what the template changed between two renders."""
+        if switch:
+            # A file of one runner is never a renamed file of another, however alike they
+            # look: as long as nothing is added, there is nothing that git takes for it.
+            middle = self.scratch.without_added(base, theirs)
+            self._add(self.scratch.merge(base, self.tree, middle, self.label))
+            base = middle
+        else:
+            self._note_moves(base, theirs)
+        self._add(self.scratch.merge(base, self.tree, theirs, self.label))
+
+    def changes(self) -> tuple[Change, ...]:
+        """Return what becomes of every file that the result or the index holds otherwise."""
+        differences = self.scratch.differences(self.ours, self.tree)
+        states = {path: self._same(path) for path in self.unmerged.keys() - differences.keys()}
+        return tuple(
+            Change(path, before, after, self.unmerged.get(path, {}))
+            for path, (before, after) in sorted({**differences, **states}.items())
+        )
+
+    def kinds(self) -> dict[str, Kind]:
+        """Return in one word what becomes of every file."""
+        kinds = {}
+        for path, (old, new) in self.scratch.differences(self.ours, self.tree).items():
+            kinds[path] = Kind.NEW if old is None else Kind.REMOVED if new is None else Kind.CHANGED
+        kinds |= dict.fromkeys(self.kept - kinds.keys(), Kind.KEPT)
+        kinds |= dict.fromkeys(self.removed, Kind.REMOVED_EDITED)
+        kinds |= dict.fromkeys(self.unmerged, Kind.CONFLICTING)
+        return dict(sorted(kinds.items()))
+
+    def _add(self, merged: Merged) -> None:
         dropped = []
         for path, stages in merged.unmerged.items():
+            # A file in the way of a folder is given the name of its side by git.
+            plain = path.removesuffix(f"~{OURS}").removesuffix(f"~{self.label}")
             if set(stages) == _USER_REMOVED:
-                self.kept.add(path)
+                self.kept.add(plain)
                 dropped.append(path)
             elif set(stages) == _TEMPLATE_REMOVED:
-                self.removed.add(path)
+                self.removed.add(plain)
                 self.unmerged.pop(path, None)
                 dropped.append(path)
             else:
                 self.unmerged[path] = stages
-        return scratch.without(merged.tree, dropped)
+        self.tree = self.scratch.without(merged.tree, dropped)
 
+    def _note_moves(self, base: str, theirs: str) -> None:
+        """Tell where the user's changes of a file are that the template renamed."""
+        edited = self.scratch.differences(base, self.tree)
+        self.moves += [
+            f"The template renamed {old} to {new}: your changes of it are there now."
+            for old, new in self.scratch.renames(base, theirs).items()
+            if edited.get(old, (None, None))[1] is not None
+        ]
 
-def _same(scratch: Scratch, tree: str, path: str) -> tuple[Entry | None, Entry | None]:
-    """Return the entry of a file that the result holds as the user has it."""
-    listed = scratch.git()("ls-tree", "-z", tree, "--", path).rstrip("\0")
-    if not listed:
-        return None, None
-    mode, _, object_id = listed.partition("\t")[0].split(" ")
-    entry = Entry(mode, object_id)
-    return entry, entry
-
-
-def _kinds(
-    differences: Mapping[str, tuple[Entry | None, Entry | None]], records: _Records
-) -> dict[str, Kind]:
-    kinds = {}
-    for path, (before, after) in differences.items():
-        kinds[path] = (
-            Kind.NEW if before is None else Kind.REMOVED if after is None else Kind.CHANGED
-        )
-    kinds |= dict.fromkeys(records.kept - differences.keys(), Kind.KEPT)
-    kinds |= dict.fromkeys(records.removed, Kind.REMOVED_EDITED)
-    kinds |= dict.fromkeys(records.unmerged, Kind.CONFLICTING)
-    return dict(sorted(kinds.items()))
+    def _same(self, path: str) -> tuple[Entry | None, Entry | None]:
+        """Return the state of a file that the result holds as the user has it."""
+        listed = self.scratch.git()("ls-tree", "-z", self.tree, "--", path).rstrip("\0")
+        if not listed:
+            return None, None
+        mode, _, object_id = listed.partition("\t")[0].split(" ")
+        entry = Entry(mode, object_id)
+        return entry, entry
 
 
 def _check_recorded(recorded: Recorded, wish: Wish, questions: Questions, new: Version) -> None:
@@ -230,13 +247,13 @@ def _still_fits(recorded: Recorded, questions: Questions) -> bool:
 
 def _check_kept(
     recorded: Recorded,
-    changed: Mapping[str, Any],
+    wish: Wish,
     answers: Mapping[str, Any],
     questions: Questions,
     new: Version,
 ) -> None:
     for name, value in recorded.values().items():
-        if name in changed or name not in answers or name not in questions:
+        if name in wish.answers or name not in answers or name not in questions:
             continue
         if answers[name] != value:
             raise LichError(
@@ -251,22 +268,12 @@ def _question_hints(
     known = recorded.values()
     return [
         f"New question {name}: {value!r} is taken, change it with `lich update -d {name}=…`."
-        for name, value in answers.items()
-        if not name.startswith("_") and name not in known
+        for name, value in values(answers).items()
+        if name not in known
     ] + [
         f"The template no longer asks for {name}, to which you answered {value!r}."
         for name, value in known.items()
         if name not in questions
-    ]
-
-
-def _moves(scratch: Scratch, base: str, ours: str, theirs: str) -> list[str]:
-    """Tell where the user's changes of a file are that the template renamed."""
-    edited = scratch.differences(base, ours)
-    return [
-        f"The template renamed {old} to {new}: your changes of it are there now."
-        for old, new in scratch.renames(base, theirs).items()
-        if edited.get(old, (None, None))[1] is not None
     ]
 
 

@@ -46,6 +46,25 @@ ELSEWHERE = {
 }
 
 
+# Runs code as if it stood in a route: it may await, and the jobs are connected.
+INSIDE_THE_API = """
+import ast, asyncio, os, sys
+from internal import jobs
+
+async def main():
+    async with jobs.lifespan():
+        code = compile(sys.argv[1], "guide", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        waiting = eval(code, {})
+        if waiting is not None:
+            await waiting
+
+asyncio.run(main())
+sys.stdout.flush()
+# An engine's client may crash an interpreter that ends in order; a serving API does not end.
+os._exit(0)
+"""
+
+
 class Untrue(AssertionError):
     """The guide says what is not so."""
 
@@ -84,7 +103,7 @@ class Reader:
             case Block(language="python", file=str(file)):
                 self.show(self.project / file, block.text)
             case Block(language="python"):
-                self.run(["uv", "run", "python", "-c", block.text])
+                self.run(["uv", "run", "python", "-c", INSIDE_THE_API, block.text])
             case _:
                 raise Untrue(f"nobody knows what to do with this {block.language} block")
 
@@ -344,6 +363,6 @@ def get(url: str, body: object = None) -> dict[str, Any]:
     """GET, or POST a body as JSON, and return the answer."""
     data = None if body is None else json.dumps(body).encode()
     message = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(message, timeout=10) as answer:
+    with urllib.request.urlopen(message, timeout=60) as answer:
         content: dict[str, Any] = json.load(answer)
         return content

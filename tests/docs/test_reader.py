@@ -87,6 +87,6 @@ def test_a_diff_is_applied_only_where_it_fits_once() -> None:
 
 
 def test_prose_is_what_is_not_code() -> None:
-    text = "# A\n\nB `c` [d](e) <f> <code dir=\"ltr\">g</code>\n\n```bash\nh\n```\n\n- i\n"
+    text = '# A\n\nB `c` [d](e) <f> <code dir="ltr">g</code>\n\n```bash\nh\n```\n\n- i\n'
     assert prose(text).split() == ["#", "A", "B", "[d]", "-", "i"]
     assert shape(text) == ["#", "bash", "item"]

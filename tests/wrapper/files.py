@@ -53,8 +53,7 @@ class Tree:
         """Return all that an update may change: files, the index, its flags, the last commit."""
         return (
             snapshot(self.path),
-            self.git("ls-files", "--stage"),
-            self.git("ls-files", "-v"),
+            self.git("ls-files", "--stage", "-v"),
             self.git("rev-parse", "HEAD"),
             self.git("status", "--porcelain", "--ignored", "--untracked-files=all"),
         )
