@@ -82,6 +82,8 @@ OF_THE_RUNNER = {
         "internal/job_records.lua",
         "internal/job_records.py",
         "internal/job_task.py",
+        "tests/tasks.py",
+        "tests/test_celery.py",
     },
     "none": {
         "internal/clean_up.py",
