@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -272,8 +272,11 @@ def edited(text: str, diff: str) -> str:
     return text
 
 
+R = TypeVar("R", bound="Reader")
+
+
 @contextmanager
-def reader(project: Path, tools: Path, runner: str) -> Iterator[Reader]:
+def reader(project: Path, tools: Path, runner: str, kind: type[R] = Reader) -> Iterator[R]:
     """Give somebody who reads in front of a project, and stop what is still running."""
     port = free_port()
     engine = free_port()
@@ -290,7 +293,7 @@ def reader(project: Path, tools: Path, runner: str) -> Iterator[Reader]:
         "UVICORN_PORT": str(port),
         **engine_of(runner, engine),
     }
-    person = Reader(project, tools, port, environment, runner)
+    person = kind(project, tools, port, environment, runner)
     try:
         yield person
     finally:
