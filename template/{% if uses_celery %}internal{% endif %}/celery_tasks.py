@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 from celery import shared_task
 
-from internal import celery_app  # noqa: F401 - whoever imports a task can send it
+import internal.celery_app  # noqa: F401 - whoever imports a task can send it
 from internal import job_records
 from internal.config import get_settings
 from internal.job_task import RETRIES, JobTask, job_id, report, run

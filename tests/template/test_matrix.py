@@ -82,6 +82,9 @@ OF_THE_RUNNER = {
         "internal/job_records.lua",
         "internal/job_records.py",
         "internal/job_task.py",
+        "tests/tasks.py",
+        "tests/test_celery.py",
+        "tests/test_engine.py",
     },
     "none": {
         "internal/clean_up.py",
