@@ -196,8 +196,10 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
     running = up.post("import", {"file": "stopped.csv"})
     eventually(lambda: (up.job(running)["progress"] or {}).get("done"), "the import has begun")
 
+    own = [one for one in up.containers() if one.attrs["Config"]["Image"] == up.name]
     up.compose("stop")
-    own = [c for c in up.containers(all=True) if c.attrs["Config"]["Image"] == up.name]
+    for container in own:
+        container.reload()
     codes = {container.name: container.attrs["State"]["ExitCode"] for container in own}
     # Whoever does not end within its grace is killed, and ends with 137.
     assert set(codes.values()) == {0}, codes

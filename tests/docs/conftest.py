@@ -6,9 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.conftest import LANGUAGES, ROOT, RUNNERS, Answers, Render, render  # noqa: F401
+from tests.template.conftest import (
+    LANGUAGES,
+    ROOT,
+    RUNNERS,
+    Answers,
+    Render,
+    name_of,
+    render,  # noqa: F401 - the fixture
+)
 
 Guides = dict[str, dict[str, str]]
+
+GUIDES = ("README.md", "docs/workers.md", "docs/kubernetes.md")
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +36,14 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def guides_of(answers: Answers, render: Render) -> Guides:  # noqa: F811
     """Return the text of each guide of a project in each language."""
     projects = {
-        language: render({**answers, "docs_language": language, "python_version": "3.12"})
+        language: render(
+            {**answers, "docs_language": language, "python_version": "3.12", "kubernetes": True}
+        )
         for language in LANGUAGES
     }
     return {
         guide: {language: (project / guide).read_text() for language, project in projects.items()}
-        for guide in ("README.md", "docs/workers.md")
+        for guide in GUIDES
     }
 
 
@@ -47,7 +59,7 @@ def our_guides() -> Guides:
     }
 
 
-@pytest.fixture(params=[*RUNNERS, {"ours": "ours"}], ids=lambda answers: "-".join(answers.values()))
+@pytest.fixture(params=[*RUNNERS, {"ours": "ours"}], ids=name_of)
 def guides(request: pytest.FixtureRequest, render: Render) -> Guides:  # noqa: F811
     """Return the guides of a project of one runner, or the repository's own."""
     return our_guides() if "ours" in request.param else guides_of(request.param, render)
