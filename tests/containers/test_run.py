@@ -232,7 +232,8 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
 def test_the_web_interface_answers(up: Stack) -> None:
     if "temporal-ui" in up.services:
         url = up.url("temporal-ui", 8080)
-        assert httpx2.get(url, follow_redirects=True).text.startswith("<!doctype html>")
+        page = httpx2.get(url, follow_redirects=True).text
+        assert page.lower().startswith("<!doctype html>")
         namespaces = httpx2.get(f"{url}/api/v1/namespaces").json()["namespaces"]
         assert "default" in [namespace["namespaceInfo"]["name"] for namespace in namespaces]
     else:
