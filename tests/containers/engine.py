@@ -70,13 +70,13 @@ def engine() -> Iterator[Engine]:
         return
     tools = unpacked_tools()
     _require_privileges()
+    _clear_after_killed_runs()
     home = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
     try:
         with _daemon(tools, home) as private:
             yield private
     finally:
-        _unmount(home)
-        shutil.rmtree(home)
+        _clear(home)
 
 
 def skip(reason: Unavailable) -> NoReturn:
@@ -209,6 +209,8 @@ def _require_privileges() -> None:
 def _daemon(tools: Path, home: Path) -> Iterator[Engine]:
     environment = {**_environment(tools), "DOCKER_HOST": f"unix://{home}/socket"}
     libraries = next((tools / "usr/lib").glob("*-linux-gnu"))
+    plugins = Path("/run/docker")
+    was_there = plugins.exists()
     with (home / "log").open("w") as log:
         daemon = subprocess.Popen(
             [
@@ -236,6 +238,8 @@ def _daemon(tools: Path, home: Path) -> Iterator[Engine]:
             _remove_everything(private)
             daemon.terminate()
         daemon.wait(60)
+        if not was_there:
+            shutil.rmtree(plugins, ignore_errors=True)
 
 
 def _wait_for(private: Engine, daemon: subprocess.Popen[bytes], log: Path) -> None:
@@ -256,11 +260,19 @@ def _remove_everything(private: Engine) -> None:
         private.client.networks.prune()
 
 
-def _unmount(home: Path) -> None:
+def _clear(home: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted(mounts, reverse=True):
         if mount.startswith(f"{home}/"):
             subprocess.run(["umount", "--lazy", mount], check=False)
+    shutil.rmtree(home)
+
+
+def _clear_after_killed_runs() -> None:
+    for home in CACHE.glob("run-*"):
+        with suppress(OSError, ValueError):
+            if not Path(f"/proc/{int((home / 'pid').read_text())}").exists():
+                _clear(home)
 
 
 def _call(*command: str | Path, folder: Path | None = None) -> str:
