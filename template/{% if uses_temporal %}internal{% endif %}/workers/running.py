@@ -97,7 +97,9 @@ async def _is_done(task: asyncio.Task[Any], *events: asyncio.Event) -> bool:
 async def _end(worker: Worker, running: asyncio.Task[None]) -> None:
     _log.info("a worker takes no more work, and lets what runs finish")
     await worker.shutdown()
-    await running
+    # How it failed on the way, if it did, the SDK has logged.
+    with suppress(RPCError, RuntimeError):
+        await running
 
 
 async def _work_until_signal(settings: Settings) -> None:
