@@ -1,12 +1,13 @@
 """Compares `lich` with Copier's own commands on the real template, in one run on one machine.
 
-Run it from a checkout: `python benchmarks/speed.py [ROUNDS]`. It prints medians of wall time
-and their ratios, and fails if a ratio is above what the project promises.
+Run it from a checkout: `python benchmarks/speed.py [ROUNDS]`. The commands take turns, and the
+shortest wall time of each is what it prints, for that is the one least disturbed by others;
+beside it stands the processor time. It fails if a ratio is above what the project promises.
 """
 
 import os
+import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,9 @@ def _measure(folder: Path, rounds: int) -> int:
         "COPIER_CACHE_DIR": str(settings / "copier"),
         "XDG_CACHE_HOME": str(settings / "cache"),
     }
+    # Both run from compiled modules, as installed ones do, whatever this environment says.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(settings / "compiled")
     template = _template(folder / "template")
     first = folder / "first" / "app"
     _run(*LICH, "init", first, "-t", "temporal", "-l", "-r", "v90.0.0", "--template", template)
@@ -78,28 +82,32 @@ def _measure(folder: Path, rounds: int) -> int:
         "update": (fresh(first), (copier_update, lich_update)),
         "nothing to do": (fresh(latest), (copier_update, lich_update)),
     }
-    copier_updates: float | None = None
+    against: dict[str, tuple[float, float]] = {}
     failed = False
-    print(f"{'job':<16}{'copier':>10}{'lich':>10}{'ratio':>8}{'limit':>8}")
+    print(f"{'job':<16}{'copier':>18}{'lich':>18}{'ratio':>16}{'limit':>7}")
     for job, (prepare, pair) in jobs.items():
-        times: tuple[list[float], list[float]] = ([], [])
-        for number in range(rounds + 1):
-            for command, taken in zip(pair, times, strict=True):
+        best = [(float("inf"), float("inf")), (float("inf"), float("inf"))]
+        for _ in range(rounds):
+            for number, command in enumerate(pair):
                 prepare()
-                started = time.perf_counter()
+                wall, cpu = time.perf_counter(), _cpu()
                 command()
-                # The first round only warms caches.
-                if number:
-                    taken.append(time.perf_counter() - started)
-        theirs, ours = map(statistics.median, times)
-        if job == "update":
-            copier_updates = theirs
+                taken = (time.perf_counter() - wall, _cpu() - cpu)
+                best[number] = (min(best[number][0], taken[0]), min(best[number][1], taken[1]))
         # With nothing to do Copier works less too, but what the user is spared is an update.
-        against = copier_updates if job == "nothing to do" and copier_updates else theirs
-        ratio = ours / against
-        failed |= ratio > LIMITS[job]
-        print(f"{job:<16}{against:>9.3f}s{ours:>9.3f}s{ratio:>8.3f}{LIMITS[job]:>8.2f}")
+        against[job] = against["update"] if job == "nothing to do" else best[0]
+        ratios = [ours / theirs for ours, theirs in zip(best[1], against[job], strict=True)]
+        failed |= ratios[0] > LIMITS[job]
+        theirs, ours = (f"{wall:.3f}s ({cpu:.3f}s)" for wall, cpu in (against[job], best[1]))
+        ratio = f"{ratios[0]:.3f} ({ratios[1]:.3f})"
+        print(f"{job:<16}{theirs:>18}{ours:>18}{ratio:>16}{LIMITS[job]:>7.2f}", flush=True)
     return int(failed)
+
+
+def _cpu() -> float:
+    """Return the processor time of all commands run so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _template(folder: Path) -> Path:

@@ -113,11 +113,6 @@ class Git:
         """Tell whether the command exits with 0."""
         return self.run(*arguments, ok=tuple(range(-64, 256))).returncode == 0
 
-    def is_bare(self) -> bool:
-        """Tell whether this is a repository without a work tree."""
-        done = self.run("rev-parse", "--is-bare-repository", ok=(0, 128))
-        return done.stdout.strip() == b"true"
-
     def commit_id(self, revision: str) -> str | None:
         """Return the full id of the commit a revision names, or None if it names none."""
         done = self.run(

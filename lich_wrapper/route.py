@@ -8,9 +8,9 @@ from typing import Any
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.project import Recorded
-from lich_wrapper.source import Source, Version, find_source, is_newer
+from lich_wrapper.source import Source, Version, carried_version, find_source, is_newer
 
-__all__ = ["Route", "Wish", "find_route", "newest", "template_of"]
+__all__ = ["Route", "Wish", "find_route", "is_newest", "newest", "template_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,16 @@ def newest(recorded: Recorded, source: Source) -> Version | None:
     """Return the version to go to if none is asked for, or None if the project is there."""
     target = source.version()
     return target if is_newer(source, target, recorded.version) else None
+
+
+def is_newest(recorded: Recorded) -> bool:
+    """Tell by names alone, which is quick, that the project is at the newest release."""
+    if carried_version(recorded.source) == recorded.version:
+        return True
+    place = Path(recorded.source).expanduser()
+    if not (place.is_absolute() and place.is_dir()):
+        return False
+    return Source(recorded.source, place).newest_release() == recorded.version
 
 
 def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:

@@ -1,11 +1,8 @@
 """Finds the template: a given source, the checkout beside the package, its bundle, its URL."""
 
-import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +11,15 @@ from typing import Any, Final
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 
-__all__ = ["Source", "Version", "canonical_url", "default_source", "find_source", "is_newer"]
+__all__ = [
+    "Source",
+    "Version",
+    "canonical_url",
+    "carried_version",
+    "default_source",
+    "find_source",
+    "is_newer",
+]
 
 DISTRIBUTION: Final = "lich-wrapper"
 PACKAGE: Final = Path(__file__).resolve().parent
@@ -122,6 +127,13 @@ def _number(name: str) -> Any:
         return None
 
 
+def carried_version(url: str) -> str | None:
+    """Return the version that the package itself carries of the template at a URL, if it does."""
+    if not PIN.is_file() or url != canonical_url():
+        return None
+    return str(json.loads(PIN.read_text(encoding="utf-8"))["name"])
+
+
 def canonical_url() -> str:
     """Return the URL the package was installed from, or the repository in its metadata."""
     from importlib.metadata import PackageNotFoundError, distribution
@@ -182,21 +194,18 @@ def _local(given: str, path: Path) -> Source:
         )
     # A relative path would be looked up from another folder in the next update.
     path = path.resolve()
-    git = Git(path)
-    if not _is_repository_root(git):
+    asked = ("--is-bare-repository", "--absolute-git-dir", "--show-cdup", "HEAD")
+    state = Git(path).run("rev-parse", *asked, ok=(0, 128))
+    said = state.stdout.decode(errors="surrogateescape").splitlines()
+    is_root = len(said) > 2 and (Path(said[1]) == path if said[0] == "true" else not said[2])
+    if not is_root:
         raise LichError(
             f"The template {path} is not a git repository: a project could not be updated "
             "from it. Run `git init` and commit there first."
         )
-    if git.commit_id("HEAD") is None:
+    if state.returncode:
         raise LichError(f"The template {path} has no commit yet: commit there first.")
     return Source(str(path), path)
-
-
-def _is_repository_root(git: Git) -> bool:
-    if git.succeeds("rev-parse", "--is-inside-work-tree") and not git.is_bare():
-        return git("rev-parse", "--show-cdup") == ""
-    return git.is_bare() and Path(git("rev-parse", "--absolute-git-dir")) == git.directory
 
 
 def _canonical(url: str, workspace: Path) -> Source:
@@ -212,6 +221,10 @@ def _canonical(url: str, workspace: Path) -> Source:
 
 
 def _fetched(url: str, workspace: Path) -> Source:
+    import hashlib
+    import shutil
+    import tempfile
+
     address = _address(url)
     cache = _cache() / f"{hashlib.sha256(address.encode()).hexdigest()}.git"
     try:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from lich_wrapper.answers import ANSWERS_FILE, RUNNER, Questions, check_answers
+from lich_wrapper.answers import ANSWERS_FILE, RUNNER, Questions, check_answers, read_config
 from lich_wrapper.apply import Change, apply, obstacles
 from lich_wrapper.errors import LichError
 from lich_wrapper.merge import OURS, Entry, Merged, Scratch, require_merge_tree
 from lich_wrapper.notes import ReleaseNotes, release_notes
 from lich_wrapper.project import Project, Recorded, values
-from lich_wrapper.render import Rendered, configuration, export, render
+from lich_wrapper.render import Rendered, export, render
 from lich_wrapper.route import Route, Wish
 from lich_wrapper.source import Source, Version
 
@@ -140,7 +140,7 @@ def _render_old(
     recorded: Recorded, old_template: Path, template: Path, old: Version, folder: Path
 ) -> Rendered:
     # As in Copier's update: what the new template excludes does not count as removed.
-    exclude = tuple(map(str, configuration(template).get("_exclude") or ()))
+    exclude = tuple(map(str, read_config(template).get("_exclude") or ()))
     try:
         return render(old_template, folder, recorded.values(), exclude=exclude)
     except LichError as problem:

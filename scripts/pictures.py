@@ -14,11 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.parse
 from pathlib import Path
 
 from tests.docs.browser import Browser, chromium
-from tests.docs.reader import Reader, get, reader
+from tests.docs.reader import Reader, reader
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs/assets/images"
@@ -58,7 +57,7 @@ def main() -> int:
             preview = "lich update -t celery --dry-run"
             until_diff = in_a_terminal(person, preview).partition("\ndiff --git")[0]
             terminal(browser, preview, until_diff, "preview.png")
-            temporal_ui(browser, person)
+            work(browser, person)
     return 0
 
 
@@ -118,20 +117,26 @@ def coloured(printed: str) -> str:
     return "".join(shown)
 
 
-def temporal_ui(browser: Browser, person: Reader) -> None:
-    """Let the project send an e-mail, and take the picture of its history."""
+def work(browser: Browser, person: Reader) -> None:
+    """Let the project send an e-mail, and take the pictures of its history and of the API."""
     person.shell("uv sync --quiet\nuv run honcho start\n")
-    email = {"to": "ada@example.com", "subject": "Welcome", "body": "Good to see you."}
-    accepted = get(f"http://127.0.0.1:{person.port}/jobs/email", email)
-    person.wait(accepted["id"], {"succeeded"})
+    person.shell(
+        "curl -X POST http://127.0.0.1:8000/jobs/email"
+        ' -H "Content-Type: application/json" -H "Idempotency-Key: welcome-42"'
+        """ -d '{"to": "ada@example.com", "subject": "Welcome", "body": "Good to see you."}'"""
+    )
     ui = int(person.environment["ENGINE_PORT"]) + 1000
-    workflow = urllib.parse.quote(accepted["id"])
-    url = f"http://127.0.0.1:{ui}/namespaces/default/workflows/{workflow}"
-    done = "document.body.innerText.includes('Workflow Execution Completed')"
-    page = browser.open(url, 1280, 860, wait=done)
+    url = f"http://127.0.0.1:{ui}/namespaces/default/workflows/{person.job}"
+    done = "document.body.innerText.includes('send_email_activity')"
+    # Its own server may need a moment until it has an answer.
+    time.sleep(5)
+    page = browser.open(url, 1440, 800, wait=done)
     # The timeline is drawn in steps.
     time.sleep(2)
     page.picture(IMAGES / "temporal-ui.png")
+    shown = "document.body.innerText.includes('/readyz')"
+    page = browser.open(f"http://127.0.0.1:{person.port}/docs", 1280, 800, wait=shown)
+    page.picture(IMAGES / "api.png")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The commands of the guide, as they are written there."""
 
+import re
 import subprocess
 import sys
 import urllib.request
-from datetime import UTC, datetime
 
 import pytest
 
@@ -31,8 +31,11 @@ def test_the_beat_command_fires_what_is_scheduled(project: Project) -> None:
     try:
         with project.worker():
             until(lambda: "Sending due task cleanup" in log.read_text(), timeout=75)
-            job_id = f"cleanup-{datetime.now(UTC):%Y%m%dT%H%M}"
+            find = "[*job_records._redis().scan_iter('sample:job:cleanup-*')]"
+            until(lambda: project.ask(find))
+            job_id = project.ask(find)[0].rpartition(":")[2]
             job = project.ended(job_id)
+            assert re.fullmatch(r"cleanup-\d{8}T\d{4}", job_id)
             assert (job["kind"], job["state"]) == ("cleanup", "succeeded")
             checks = "import internal.celery_check as c; print(c.alive('worker'), c.alive('beat'))"
             command = [sys.executable, "-c", checks]

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -121,8 +121,6 @@ class Reader:
             self.containers(script)
         elif last in SERVERS:
             self.serve(script, SERVERS[last])
-        elif script.strip() in ELSEWHERE:
-            assert self.project, ELSEWHERE[script.strip()]
         else:
             if "lich update" in script:
                 self.commit()
@@ -140,7 +138,9 @@ class Reader:
         if "jobs/ID" in script:
             script = script.replace("jobs/ID", f"jobs/{self.job}")
         other = {"temporal": "celery", "celery": "none", "none": "temporal"}
-        script = "\n".join(line for line in script.splitlines() if line.strip() not in ELSEWHERE)
+        script = "\n".join(
+            line for line in script.splitlines() if without_comment(line) not in ELSEWHERE
+        )
         return re.sub(r"-t RUNNER\b", f"-t {other[self.runner]}", script)
 
     def run(self, command: list[str]) -> str:
@@ -258,6 +258,11 @@ class Reader:
         return str(accepted["id"])
 
 
+def without_comment(line: str) -> str:
+    """Return a command without what is said about it."""
+    return re.sub(r"\s+#.*", "", line).strip()
+
+
 def edited(text: str, diff: str) -> str:
     """Return the text with the changes of a diff, whose parts `@@` divides."""
     for part in diff.split("@@\n"):
@@ -272,8 +277,11 @@ def edited(text: str, diff: str) -> str:
     return text
 
 
+R = TypeVar("R", bound="Reader")
+
+
 @contextmanager
-def reader(project: Path, tools: Path, runner: str) -> Iterator[Reader]:
+def reader(project: Path, tools: Path, runner: str, kind: type[R] = Reader) -> Iterator[R]:
     """Give somebody who reads in front of a project, and stop what is still running."""
     port = free_port()
     engine = free_port()
@@ -290,7 +298,7 @@ def reader(project: Path, tools: Path, runner: str) -> Iterator[Reader]:
         "UVICORN_PORT": str(port),
         **engine_of(runner, engine),
     }
-    person = Reader(project, tools, port, environment, runner)
+    person = kind(project, tools, port, environment, runner)
     try:
         yield person
     finally:
