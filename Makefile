@@ -3,13 +3,14 @@ PYTHON ?= python3
 
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: help demo test fast lint
+.PHONY: help demo test fast lint docs
 
 help:
 	@echo "make demo [RUNNER=temporal|celery|none]   generate a project and see it do one job"
 	@echo "make test                                 the whole test suite"
 	@echo "make fast                                 the tests that start no engine"
 	@echo "make lint                                 ruff and mypy"
+	@echo "make docs                                 the documentation as a site, in site/"
 
 demo: .venv/.ready
 	@.venv/bin/python scripts/demo.py $(RUNNER)
@@ -24,6 +25,9 @@ lint: .venv/.ready
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+docs: .venv/.ready
+	@.venv/bin/python scripts/site.py
 
 .venv/.ready: pyproject.toml
 	@echo "Preparing .venv (once) ..."

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.celery_runner.brokers import RabbitMQ, Redis, Server
-from tests.celery_runner.project import Project, Worker, generate
+from tests.celery_runner.project import Project, Refused, Worker, generate
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2
@@ -56,30 +56,47 @@ def main() -> int:
     print(f"seed {options.seed}", file=sys.stderr)
     results = []
     for name in options.brokers:
-        chance = random.Random(options.seed)
-        results.append(storm(name, options.jobs, options.kills, options.restarts, chance))
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(
+                storm(
+                    {"redis": Redis, "rabbitmq": RabbitMQ}[name],
+                    ROOT,
+                    Path(folder),
+                    options.jobs,
+                    options.kills,
+                    options.restarts,
+                    random.Random(options.seed),
+                )
+            )
     print(table(results))
     return int(any(result.lost or result.twice for result in results))
 
 
-def storm(name: str, jobs: int, kills: int, restarts: int, chance: random.Random) -> Result:
+def storm(
+    kind: type[Server],
+    template: Path,
+    folder: Path,
+    jobs: int,
+    kills: int,
+    restarts: int,
+    chance: random.Random | None = None,
+) -> Result:
     """Let jobs be done while the storm rages, and count what was done."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         redis = Redis(folder / "redis")
-        broker: Server = redis if name == "redis" else RabbitMQ(folder / "rabbitmq")
+        broker = redis if kind is Redis else kind(folder / "broker")
         for server in {redis, broker}:
             stack.callback(server.close)
             server.start()
-        project = generate(ROOT, folder / "sample", broker, redis)
+        project = generate(template, folder / "sample", broker, redis)
         stack.callback(project.close_console)
         workers = [project.start_worker("-n", f"{number}@%h") for number in range(WORKERS)]
         stack.callback(lambda: [worker.stop() for worker in workers])
-        result = Result(name, jobs)
+        result = Result(kind.name, jobs)
         begun = time.monotonic()
         sender = threading.Thread(target=send, args=(project, jobs))
         sender.start()
-        rage(project, workers, result, kills, restarts, chance)
+        rage(project, workers, result, kills, restarts, chance or random.Random())
         sender.join()
         result.seconds = time.monotonic() - begun
         count(project, result)
@@ -96,7 +113,7 @@ def send(project: Project, jobs: int) -> None:
                     f"[faults.effect.apply_async(task_id=f'effect-{{n}}') and 0 for n in {numbers}]"
                 )
                 break
-            except Exception as error:
+            except Refused as error:
                 print(f"refused: {error}", file=sys.stderr)
                 time.sleep(1)
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import AnyUrl
 
 from internal.config import Settings, get_settings
-from internal.services.contacts import InvalidFile, import_contacts
+from internal.services.contacts import ImportTakenOver, InvalidFile, import_contacts
 from internal.services.email import EmailRejected, MailServerUnavailable, send_email
 from internal.services.retention import clean_up
 from tests.conftest import Mailbox, free_port
@@ -87,6 +87,21 @@ async def test_an_import_goes_on_where_it_was_stopped(settings: Settings, tmp_pa
 
     done = [p.done async for p in import_contacts(path, settings.data_dir, "import-1")]
     assert done == [4, 5, 6, 7, 8, 9, 10]
+
+
+async def test_a_row_is_done_once_even_by_two_runs_at_once(
+    settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text("email,name\na@example.com,a\nb@example.com,b\n")
+    first = import_contacts(path, settings.data_dir, "import-1")
+    second = import_contacts(path, settings.data_dir, "import-1")
+    await anext(first)
+    await anext(second)
+
+    assert [progress.done async for progress in first] == [1, 2]
+    with pytest.raises(ImportTakenOver, match="row 1"):
+        await anext(second)
 
 
 async def test_only_what_is_past_its_retention_is_removed(settings: Settings) -> None:

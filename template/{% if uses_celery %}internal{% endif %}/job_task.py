@@ -1,9 +1,11 @@
 """The base of tasks that are jobs: recorded, run once per id, cancellable, repaired when lost."""
 
 import logging
+import math
 import time
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -70,10 +72,13 @@ class JobTask(Task[..., Any]):
 
         `delay()` ends here, and so do Celery's own retries.
         """
+        due = _due(options.get("countdown"), options.get("eta"))
+        longest = self.app.conf.broker_transport_options.get("visibility_timeout", math.inf)
+        if due > time.time() + longest:
+            raise ValueError(f"A job may be sent {longest:.0f} s ahead, no longer.")
         task_id = task_id or f"{self.kind}-{uuid4().hex}"
         ignore_result = options.setdefault("ignore_result", bool(self.ignore_result))
         call = Call(self.kind, self.name, list(args or ()), dict(kwargs or {}), ignore_result)
-        due = _due(options.get("countdown"), options.get("eta"))
         lease = job_lease.current.get()
         if lease and lease.job_id == task_id:
             lease.finish(Outcome(JobState.QUEUED, due=due))
@@ -86,7 +91,8 @@ class JobTask(Task[..., Any]):
         try:
             return self.send(task_id, call, *rest, **options)
         except Exception:
-            job_records.withdraw(task_id)
+            with suppress(RedisError):
+                job_records.withdraw(task_id)
             raise
 
     def send(self, task_id: str, call: Call, *rest: Any, **options: Any) -> AsyncResult[Any]:

@@ -94,7 +94,7 @@ async def retry(job_id: str) -> Job:
 def _reach_broker() -> None:
     try:
         with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1)
+            connection.ensure_connection(max_retries=1, interval_start=0)
     except (OperationalError, OSError) as error:
         raise EngineUnavailable(f"The broker does not answer: {error}") from error
 

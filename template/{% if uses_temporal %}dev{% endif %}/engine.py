@@ -38,8 +38,14 @@ def main() -> None:
             " start the rest without an engine (honcho start worker api)."
         )
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = str(settings.data_dir / "temporal.db")
-    arguments = command(int(port), "--db-filename", database, "--namespace", config["namespace"])
+    arguments = command(
+        int(port),
+        *("--namespace", config["namespace"]),
+        *("--db-filename", str(settings.data_dir / "temporal.db")),
+        # To write ahead, and not to wait for the disk at each step, is five times as fast.
+        *("--sqlite-pragma", "journal_mode=wal"),
+        *("--sqlite-pragma", "synchronous=normal"),
+    )
     os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted
 
 

@@ -9,12 +9,12 @@ from tests.celery_runner.brokers import RabbitMQ, Redis, Server
 from tests.celery_runner.project import Project, generate
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     yield from _running(Redis, tmp_path_factory)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     yield from _running(RabbitMQ, tmp_path_factory)
 
@@ -30,7 +30,7 @@ def _running[S: Server](kind: type[S], tmp_path_factory: pytest.TempPathFactory)
         server.close()
 
 
-@pytest.fixture(scope="module", params=["redis", "rabbitmq"])
+@pytest.fixture(scope="session", params=["redis", "rabbitmq"])
 def project(
     request: pytest.FixtureRequest,
     template: Path,

@@ -145,6 +145,15 @@ class Project:
         lines = path.read_text().splitlines() if path.exists() else []
         return [float(line.split()[2]) for line in lines if line.startswith(f"{job_id} {event} ")]
 
+    def started(self, job_id: str, times: int = 1) -> None:
+        """Wait until a job was started so often."""
+        until(lambda: len(self.runs(job_id)) >= times)
+
+    def messages(self, queue: str) -> int:
+        channel = "app.connection_for_read().channel()"
+        count: int = self.ask(f"{channel}.queue_declare({queue!r}, passive=True).message_count")
+        return count
+
 
 def until(condition: Callable[[], object], timeout: float = TIMEOUT) -> None:
     deadline = time.monotonic() + timeout

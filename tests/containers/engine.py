@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, NoReturn
 
 import docker
+import pytest
 from docker.errors import DockerException
 
-__all__ = ["Engine", "Unavailable", "cache", "engine", "unpacked_tools"]
+__all__ = ["Engine", "Unavailable", "cache", "client_or_skip", "engine", "skip", "unpacked_tools"]
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lich-containers"
 
@@ -49,10 +51,10 @@ class Engine:
     def client(self) -> docker.DockerClient:
         return docker.from_env(environment=self.environment, timeout=120)
 
-    def run(self, *command: str | Path, folder: Path | None = None, stdin: object = None) -> str:
-        """Return what a command prints that talks to the engine."""
+    def run(self, *command: str | Path, stdin: IO[bytes] | None = None, **more: str) -> str:
+        """Return what a client of the engine prints, with more variables in its environment."""
         done = subprocess.run(
-            command, cwd=folder, env={**os.environ, **self.environment}, stdin=stdin,  # type: ignore[call-overload]
+            command, env={**os.environ, **self.environment, **more}, stdin=stdin,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}"
@@ -68,13 +70,30 @@ def engine() -> Iterator[Engine]:
         return
     tools = unpacked_tools()
     _require_privileges()
+    _clear_after_killed_runs()
     home = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
     try:
         with _daemon(tools, home) as private:
             yield private
     finally:
-        _unmount(home)
-        shutil.rmtree(home)
+        _clear(home)
+
+
+def skip(reason: Unavailable) -> NoReturn:
+    """Skip a test that needs what cannot be had here, or fail where it must be had."""
+    if os.environ.get("REQUIRE_DOCKER") == "1":
+        pytest.fail(str(reason))
+    pytest.skip(str(reason))
+
+
+def client_or_skip() -> Engine:
+    """Return clients for an engine that need not be there."""
+    if _has_compose():
+        return Engine({}, is_private=False)
+    try:
+        return Engine(_environment(unpacked_tools()), is_private=True)
+    except Unavailable as reason:
+        skip(reason)
 
 
 @contextmanager
@@ -159,10 +178,24 @@ def _link_commands(tools: Path) -> None:
 def _existing() -> Engine | None:
     try:
         docker.from_env(timeout=10).ping()
-        subprocess.run(["docker", "compose", "version"], capture_output=True, check=True)
-    except (DockerException, OSError, subprocess.CalledProcessError):
+    except DockerException:
         return None
-    return Engine({}, is_private=False)
+    return Engine({}, is_private=False) if _has_compose() else None
+
+
+def _has_compose() -> bool:
+    try:
+        done = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _environment(tools: Path) -> dict[str, str]:
+    return {
+        "DOCKER_CONFIG": f"{tools}/config",
+        "PATH": f"{tools}/usr/sbin:{tools}/usr/bin:{os.environ['PATH']}",
+    }
 
 
 def _require_privileges() -> None:
@@ -174,12 +207,10 @@ def _require_privileges() -> None:
 
 @contextmanager
 def _daemon(tools: Path, home: Path) -> Iterator[Engine]:
-    environment = {
-        "DOCKER_HOST": f"unix://{home}/socket",
-        "DOCKER_CONFIG": f"{tools}/config",
-        "PATH": f"{tools}/usr/sbin:{tools}/usr/bin:{os.environ['PATH']}",
-    }
+    environment = {**_environment(tools), "DOCKER_HOST": f"unix://{home}/socket"}
     libraries = next((tools / "usr/lib").glob("*-linux-gnu"))
+    plugins = Path("/run/docker")
+    was_there = plugins.exists()
     with (home / "log").open("w") as log:
         daemon = subprocess.Popen(
             [
@@ -207,6 +238,8 @@ def _daemon(tools: Path, home: Path) -> Iterator[Engine]:
             _remove_everything(private)
             daemon.terminate()
         daemon.wait(60)
+        if not was_there:
+            shutil.rmtree(plugins, ignore_errors=True)
 
 
 def _wait_for(private: Engine, daemon: subprocess.Popen[bytes], log: Path) -> None:
@@ -227,11 +260,19 @@ def _remove_everything(private: Engine) -> None:
         private.client.networks.prune()
 
 
-def _unmount(home: Path) -> None:
+def _clear(home: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted(mounts, reverse=True):
         if mount.startswith(f"{home}/"):
             subprocess.run(["umount", "--lazy", mount], check=False)
+    shutil.rmtree(home)
+
+
+def _clear_after_killed_runs() -> None:
+    for home in CACHE.glob("run-*"):
+        with suppress(OSError, ValueError):
+            if not Path(f"/proc/{int((home / 'pid').read_text())}").exists():
+                _clear(home)
 
 
 def _call(*command: str | Path, folder: Path | None = None) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -44,6 +44,25 @@ ELSEWHERE = {
     "uv run pytest": "tests/generated/test_projects.py",
     "uv run mypy": "tests/generated/test_projects.py",
 }
+
+
+# Runs code as if it stood in a route: it may await, and the jobs are connected.
+INSIDE_THE_API = """
+import ast, asyncio, os, sys
+from internal import jobs
+
+async def main():
+    async with jobs.lifespan():
+        code = compile(sys.argv[1], "guide", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        waiting = eval(code, {})
+        if waiting is not None:
+            await waiting
+
+asyncio.run(main())
+sys.stdout.flush()
+# An engine's client may crash an interpreter that ends in order; a serving API does not end.
+os._exit(0)
+"""
 
 
 class Untrue(AssertionError):
@@ -84,7 +103,7 @@ class Reader:
             case Block(language="python", file=str(file)):
                 self.show(self.project / file, block.text)
             case Block(language="python"):
-                self.run(["uv", "run", "python", "-c", block.text])
+                self.run(["uv", "run", "python", "-c", INSIDE_THE_API, block.text])
             case _:
                 raise Untrue(f"nobody knows what to do with this {block.language} block")
 
@@ -102,8 +121,6 @@ class Reader:
             self.containers(script)
         elif last in SERVERS:
             self.serve(script, SERVERS[last])
-        elif script.strip() in ELSEWHERE:
-            assert self.project, ELSEWHERE[script.strip()]
         else:
             if "lich update" in script:
                 self.commit()
@@ -121,7 +138,9 @@ class Reader:
         if "jobs/ID" in script:
             script = script.replace("jobs/ID", f"jobs/{self.job}")
         other = {"temporal": "celery", "celery": "none", "none": "temporal"}
-        script = "\n".join(line for line in script.splitlines() if line.strip() not in ELSEWHERE)
+        script = "\n".join(
+            line for line in script.splitlines() if without_comment(line) not in ELSEWHERE
+        )
         return re.sub(r"-t RUNNER\b", f"-t {other[self.runner]}", script)
 
     def run(self, command: list[str]) -> str:
@@ -239,6 +258,11 @@ class Reader:
         return str(accepted["id"])
 
 
+def without_comment(line: str) -> str:
+    """Return a command without what is said about it."""
+    return re.sub(r"\s+#.*", "", line).strip()
+
+
 def edited(text: str, diff: str) -> str:
     """Return the text with the changes of a diff, whose parts `@@` divides."""
     for part in diff.split("@@\n"):
@@ -253,8 +277,11 @@ def edited(text: str, diff: str) -> str:
     return text
 
 
+R = TypeVar("R", bound="Reader")
+
+
 @contextmanager
-def reader(project: Path, tools: Path, runner: str) -> Iterator[Reader]:
+def reader(project: Path, tools: Path, runner: str, kind: type[R] = Reader) -> Iterator[R]:
     """Give somebody who reads in front of a project, and stop what is still running."""
     port = free_port()
     engine = free_port()
@@ -271,7 +298,7 @@ def reader(project: Path, tools: Path, runner: str) -> Iterator[Reader]:
         "UVICORN_PORT": str(port),
         **engine_of(runner, engine),
     }
-    person = Reader(project, tools, port, environment, runner)
+    person = kind(project, tools, port, environment, runner)
     try:
         yield person
     finally:
@@ -344,6 +371,6 @@ def get(url: str, body: object = None) -> dict[str, Any]:
     """GET, or POST a body as JSON, and return the answer."""
     data = None if body is None else json.dumps(body).encode()
     message = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(message, timeout=10) as answer:
+    with urllib.request.urlopen(message, timeout=60) as answer:
         content: dict[str, Any] = json.load(answer)
         return content

@@ -16,6 +16,10 @@ def person(tmp_path: Path, tools: Path) -> Iterator[Reader]:
     project.mkdir()
     (project / "code.py").write_text("a = 1\nb = 2\n")
     (project / "compose.yaml").write_text("services: {api: {image: x}, worker: {image: x}}\n")
+    (project / "internal").mkdir()
+    (project / "internal/jobs.py").write_text(
+        "import contextlib\n\n@contextlib.asynccontextmanager\nasync def lifespan():\n    yield\n"
+    )
     git(project, "init", "--quiet")
     with reader(project, tools, "none") as person:
         yield person
@@ -31,6 +35,7 @@ def person(tmp_path: Path, tools: Path) -> Iterator[Reader]:
         "A new file, `new.py`:\n\n```python\nc = 3\n```\n\n```bash\ngrep 3 new.py\n```\n",
         "```bash\ndocker compose up --detach --scale worker=3\n```\n",
         "```bash\ndocker compose up --build\n```\n",
+        "```python\nimport asyncio\n\nawait asyncio.sleep(0)\n```\n",
     ],
 )
 def test_what_is_true_passes(person: Reader, guide: str) -> None:
@@ -87,6 +92,6 @@ def test_a_diff_is_applied_only_where_it_fits_once() -> None:
 
 
 def test_prose_is_what_is_not_code() -> None:
-    text = "# A\n\nB `c` [d](e) <f> <code dir=\"ltr\">g</code>\n\n```bash\nh\n```\n\n- i\n"
+    text = '# A\n\nB `c` [d](e) <f> <code dir="ltr">g</code>\n\n```bash\nh\n```\n\n- i\n'
     assert prose(text).split() == ["#", "A", "B", "[d]", "-", "i"]
     assert shape(text) == ["#", "bash", "item"]

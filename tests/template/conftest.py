@@ -9,7 +9,7 @@ from pytest_copie.plugin import Copie
 
 ROOT = Path(__file__).resolve().parents[2]
 
-Answers = dict[str, str]
+Answers = dict[str, str | bool]
 Render = Callable[[Answers], Path]
 
 RUNNERS: list[Answers] = [
@@ -23,19 +23,25 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 
 def name_of(answers: Answers) -> str:
-    return "-".join(answers.values())
+    """Return the answers as the name of a test; of a yes, the question."""
+    said = [question if answer is True else answer for question, answer in answers.items()]
+    return "-".join(str(word) for word in said if word)
 
 
 EVERY_COMBINATION: list[Answers] = [
-    {**runner, "docs_language": language, "python_version": python}
+    {**runner, "docs_language": language, "python_version": python, "kubernetes": False}
     for runner, language, python in product(RUNNERS, LANGUAGES, PYTHONS)
+] + [
+    # The manifests differ by runner and their page by language, neither by Python.
+    {**runner, "docs_language": language, "python_version": "3.12", "kubernetes": True}
+    for runner, language in product(RUNNERS, LANGUAGES)
 ]
 
 
 @pytest.fixture(scope="session")
 def render(copie_session: Copie) -> Render:
     """Render the working tree with some answers, once for the same answers."""
-    projects: dict[frozenset[tuple[str, str]], Path] = {}
+    projects: dict[frozenset[tuple[str, str | bool]], Path] = {}
 
     def render(answers: Answers) -> Path:
         key = frozenset(answers.items())

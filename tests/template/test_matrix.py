@@ -82,12 +82,30 @@ OF_THE_RUNNER = {
         "internal/job_records.lua",
         "internal/job_records.py",
         "internal/job_task.py",
+        "tests/tasks.py",
+        "tests/test_celery.py",
+        "tests/test_engine.py",
     },
     "none": {
         "internal/clean_up.py",
         "tests/test_in_process.py",
     },
 }
+
+OF_KUBERNETES = {
+    "none": {
+        "deploy/kubernetes/api.yaml",
+        "deploy/kubernetes/data.yaml",
+        "deploy/kubernetes/kustomization.yaml",
+        "deploy/kubernetes/settings.yaml",
+        "docs/kubernetes.md",
+    },
+}
+OF_KUBERNETES["temporal"] = OF_KUBERNETES["none"] | {
+    "deploy/kubernetes/autoscaling.yaml",
+    "deploy/kubernetes/worker.yaml",
+}
+OF_KUBERNETES["celery"] = OF_KUBERNETES["temporal"] | {"deploy/kubernetes/beat.yaml"}
 
 WORDS = {
     "temporal": r"temporal(?!ly)",
@@ -105,7 +123,10 @@ def foreign_words(answers: Answers) -> re.Pattern[str]:
 
 
 def test_exactly_the_files_of_the_runner_are_there(project: Path, answers: Answers) -> None:
-    expected = COMMON | OF_THE_RUNNER[answers["task_runner"]]
+    runner = answers["task_runner"]
+    expected = COMMON | OF_THE_RUNNER[runner]
+    if answers["kubernetes"]:
+        expected |= OF_KUBERNETES[runner]
     assert set(text_files(project)) == expected
 
 
@@ -137,8 +158,8 @@ def test_every_text_file_is_tidy(project: Path) -> None:
 def test_every_data_file_parses(project: Path) -> None:
     parsers = {
         ".toml": tomllib.loads,
-        ".yml": yaml.safe_load,
-        ".yaml": yaml.safe_load,
+        ".yml": lambda text: list(yaml.safe_load_all(text)),
+        ".yaml": lambda text: list(yaml.safe_load_all(text)),
         ".json": json.loads,
     }
     parsed = [

@@ -1,5 +1,6 @@
 """Contacts, imported from CSV files."""
 
+import asyncio
 import csv
 from collections.abc import AsyncGenerator, Iterator
 from itertools import islice
@@ -9,11 +10,15 @@ import aiosqlite
 from pydantic import BaseModel, ConfigDict, EmailStr, ValidationError
 
 from internal.services.database import connect
-from internal.services.errors import PermanentError
+from internal.services.errors import PermanentError, TemporaryError
 
 
 class InvalidFile(PermanentError):
     """The file is missing, is not CSV, or holds a row that is not a contact."""
+
+
+class ImportTakenOver(TemporaryError):
+    """Another run of the same import has gone on meanwhile."""
 
 
 class Progress(BaseModel):
@@ -39,12 +44,14 @@ async def import_contacts(path: Path, data_dir: Path, import_id: str) -> AsyncGe
     at any moment goes on, under the same `import_id`, after its last row.
 
     Raises `InvalidFile` at the first row that cannot be imported; the rows before it stay.
+    Raises `ImportTakenOver` if the same import is done twice at once: each row is done by one.
     """
-    total = sum(1 for _ in _rows(path))
+    # Reading a large file takes a while, in which other jobs must go on.
+    total = await asyncio.to_thread(_count, path)
     async with connect(data_dir) as database:
         done = await _rows_done(database, import_id)
         yield Progress(done=done, total=total)
-        for row in islice(_rows(path), done, None):
+        for row in await asyncio.to_thread(_rows_after, path, done):
             contact = _contact(path, done + 1, row)
             done += 1
             await database.execute("BEGIN IMMEDIATE")
@@ -53,11 +60,14 @@ async def import_contacts(path: Path, data_dir: Path, import_id: str) -> AsyncGe
                 " ON CONFLICT (email) DO UPDATE SET name = excluded.name",
                 (contact.email, contact.name),
             )
-            await database.execute(
+            counted = await database.execute(
                 "INSERT INTO imports (id, rows_done) VALUES (?, ?) ON CONFLICT (id)"
-                " DO UPDATE SET rows_done = excluded.rows_done, updated_at = CURRENT_TIMESTAMP",
+                " DO UPDATE SET rows_done = excluded.rows_done, updated_at = CURRENT_TIMESTAMP"
+                " WHERE rows_done = excluded.rows_done - 1",
                 (import_id, done),
             )
+            if not counted.rowcount:
+                raise ImportTakenOver(f"Another run has done row {done} of {path.name}.")
             await database.execute("COMMIT")
             yield Progress(done=done, total=total)
 
@@ -67,6 +77,17 @@ async def _rows_done(database: aiosqlite.Connection, import_id: str) -> int:
     async with database.execute(query, (import_id,)) as cursor:
         record = await cursor.fetchone()
     return record[0] if record else 0
+
+
+def _count(path: Path) -> int:
+    return sum(1 for _ in _rows(path))
+
+
+def _rows_after(path: Path, done: int) -> Iterator[dict[str, str]]:
+    rows = _rows(path)
+    for _ in islice(rows, done):
+        pass
+    return rows
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

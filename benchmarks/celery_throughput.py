@@ -1,0 +1,172 @@
+"""How many jobs a second, at what cost: Celery's defaults, cookiecutter-django's settings, and ours.
+
+    python -m benchmarks.celery_throughput [--jobs 3000] [--rounds 3]
+
+Needs `redis-server` on this machine. All three run in turn, on the same Redis with its log
+on disk, in every round; the medians are printed. A worker is frozen while the jobs are
+enqueued, so that only working is measured. "Ours" are jobs of a generated project: recorded,
+leased, acknowledged late. On a busy machine the CPU a job is the steadier figure.
+"""
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis as redis_client
+
+from tests.celery_runner.brokers import Redis
+from tests.celery_runner.project import BIN, generate, until
+
+ROOT = Path(__file__).resolve().parent.parent
+TICKS = os.sysconf("SC_CLK_TCK")
+
+DEFAULTS = """
+import os, time
+from celery import Celery
+
+app = Celery("bench", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_RESULT_BACKEND"])
+app.conf.task_default_queue = "sample"
+
+@app.task
+def nothing():
+    pass
+
+@app.task
+def wait():
+    time.sleep(0.01)
+"""
+
+COOKIECUTTER_DJANGO = """
+app.conf.update(
+    task_serializer="json", accept_content=["json"], result_serializer="json",
+    result_extended=True, result_backend_always_retry=True, result_backend_max_retries=10,
+    task_time_limit=300, task_soft_time_limit=60,
+    worker_send_task_events=True, task_send_sent_event=True, worker_hijack_root_logger=False,
+)
+"""
+
+OURS = """
+import asyncio
+from celery import shared_task
+from internal.celery_app import app
+from internal.job_task import RETRIES, JobTask, run
+
+@shared_task(base=JobTask, kind="nothing", ignore_result=True, **RETRIES)
+def nothing():
+    pass
+
+@shared_task(base=JobTask, kind="wait", ignore_result=True, **RETRIES)
+def wait():
+    run(asyncio.sleep(0.01))
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One worker and the jobs it gets."""
+
+    name: str
+    module: str
+    task: str
+    options: tuple[str, ...] = ()
+
+
+NOTHING = [
+    Case("Celery's defaults", "defaults", "nothing"),
+    Case("cookiecutter-django's settings", "cookiecutter", "nothing"),
+    Case("ours", "ours", "nothing"),
+]
+WAITING = [
+    Case("Celery's defaults", "defaults", "wait"),
+    Case("cookiecutter-django's settings", "cookiecutter", "wait"),
+    Case("ours", "ours", "wait"),
+    Case("ours, -P threads -c 20", "ours", "wait", ("-P", "threads", "-c", "20")),
+]
+
+
+def main() -> None:
+    """Measure every case, round by round, and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--jobs", type=int, default=3_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        redis = Redis(folder / "redis")
+        stack.callback(redis.close)
+        redis.start()
+        project = generate(ROOT, folder / "sample", redis, redis)
+        for name, text in {
+            "defaults": DEFAULTS,
+            "cookiecutter": DEFAULTS + COOKIECUTTER_DJANGO,
+            "ours": OURS,
+        }.items():
+            (project.folder / f"{name}.py").write_text(text)
+        bench = Bench(project.folder, project.environment, redis)
+        for title, cases in {"Nothing to do": NOTHING, "10 ms of waiting": WAITING}.items():
+            rounds = [[bench.run(case, options.jobs) for case in cases] for _ in range(options.rounds)]
+            print(f"\n| {title} | Jobs a second | CPU a job (ms) |\n|---|---|---|")
+            for number, case in enumerate(cases):
+                rate = statistics.median(results[number][0] for results in rounds)
+                cost = statistics.median(results[number][1] for results in rounds)
+                print(f"| {case.name} | {rate:.0f} | {cost:.2f} |", flush=True)
+
+
+class Bench:
+    """Runs workers of a project, and measures them."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], redis: Redis) -> None:
+        self.folder = folder
+        self.environment = environment | {"PYTHONPATH": str(folder)}
+        self.redis = redis
+
+    def run(self, case: Case, jobs: int) -> tuple[float, float]:
+        """Return jobs a second, and milliseconds of CPU a job."""
+        log = self.folder / "bench.log"
+        with redis_client.Redis.from_url(f"{self.redis.url}/0") as broker:
+            broker.flushall()
+            command = [BIN / "celery", "-A", case.module, "worker", "-l", "INFO", "-c", "2"]
+            with log.open("wb") as output:
+                worker = subprocess.Popen(
+                    [*command, *case.options], cwd=self.folder, env=self.environment,
+                    stdout=output, stderr=output, start_new_session=True,
+                )  # fmt: skip
+            try:
+                until(lambda: " ready." in log.read_text())
+                time.sleep(1)
+                os.killpg(worker.pid, signal.SIGSTOP)
+                code = f"import {case.module} as m\nfor _ in range({jobs}): m.{case.task}.delay()"
+                subprocess.run(
+                    [sys.executable, "-c", code],
+                    cwd=self.folder, env=self.environment, check=True,
+                )  # fmt: skip
+                before, begun = cpu(worker.pid), time.monotonic()
+                os.killpg(worker.pid, signal.SIGCONT)
+                until(lambda: not broker.llen("sample") and not broker.hlen("unacked"), 300)
+                seconds = time.monotonic() - begun
+                return jobs / seconds, (cpu(worker.pid) - before) * 1000 / jobs
+            finally:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
+
+
+def cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process and its children have used."""
+    pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    total = 0
+    for each in pids:
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+if __name__ == "__main__":
+    main()

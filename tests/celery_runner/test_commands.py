@@ -1,0 +1,105 @@
+"""The commands of the guide, as they are written there."""
+
+import re
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.celery_runner.brokers import free_port
+from tests.celery_runner.project import Project, until
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_workers_command_does_an_email_sent_from_another_process(project: Project) -> None:
+    worker, _ = project.popen(*"celery -A internal.celery_app worker -l INFO".split())
+    try:
+        send = "send_email.delay('a@example.com', 'Hello', 'It works.').get(timeout=30)"
+        assert project.ask(send) is True
+    finally:
+        worker.terminate()
+        worker.wait(30)
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_the_beat_command_fires_what_is_scheduled(project: Project) -> None:
+    beat, log = project.popen(
+        *"celery -A internal.celery_app beat -l INFO".split(), CLEANUP_SCHEDULE="* * * * *"
+    )
+    try:
+        with project.worker():
+            until(lambda: "Sending due task cleanup" in log.read_text(), timeout=75)
+            find = "[*job_records._redis().scan_iter('sample:job:cleanup-*')]"
+            until(lambda: project.ask(find))
+            job_id = project.ask(find)[0].rpartition(":")[2]
+            job = project.ended(job_id)
+            assert re.fullmatch(r"cleanup-\d{8}T\d{4}", job_id)
+            assert (job["kind"], job["state"]) == ("cleanup", "succeeded")
+            checks = "import internal.celery_check as c; print(c.alive('worker'), c.alive('beat'))"
+            command = [sys.executable, "-c", checks]
+            found = subprocess.check_output(
+                command, cwd=project.folder, env=project.environment, text=True
+            )
+            assert found == "[] []\n"
+    finally:
+        beat.terminate()
+        beat.wait(30)
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_flowers_command_shows_the_workers(project: Project) -> None:
+    pytest.importorskip("flower")
+    port = free_port()
+    flower, log = project.popen(
+        *"celery -A internal.celery_app flower".split(),
+        FLOWER_PORT=str(port), FLOWER_ADDRESS="127.0.0.1", FLOWER_UNAUTHENTICATED_API="1",
+    )  # fmt: skip
+    try:
+        until(lambda: answers(f"http://127.0.0.1:{port}/healthcheck"))
+    except BaseException:
+        print(log.read_text())
+        raise
+    finally:
+        flower.terminate()
+        flower.wait(30)
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_a_schedule_or_limit_that_does_not_fit_is_refused_at_the_start(project: Project) -> None:
+    (project.folder / "wrong.py").write_text(
+        "from celery import shared_task\n"
+        "from internal.celery_app import app\n"
+        "from internal.job_task import JobTask\n"
+        "app.conf.beat_schedule['x'] = {'task': 'no.such.task', 'schedule': 60}\n"
+        "@shared_task(base=JobTask, kind='endless', time_limit=100_000)\n"
+        "def endless() -> None: ...\n"
+    )
+    worker, log = project.popen(
+        *"celery -A internal.celery_app worker -l INFO -I wrong".split()
+    )
+    assert worker.wait(30) != 0
+    assert "The schedule names no.such.task, which is no task." in log.read_text()
+    assert "wrong.endless may run for 100000 s" in log.read_text()
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_a_message_in_pickle_is_refused_and_the_worker_goes_on(project: Project) -> None:
+    with project.worker():
+        project.ask("faults.sleep.apply_async((0,), task_id='sleep-pickle', serializer='pickle')")
+        assert project.ended(project.enqueue("sleep", 0))["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_a_job_far_ahead_is_refused(project: Project) -> None:
+    with pytest.raises(Exception, match="ValueError: A job may be sent 10800 s ahead"):
+        project.ask("faults.sleep.apply_async((0,), countdown=86_400)")
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

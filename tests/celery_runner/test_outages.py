@@ -1,0 +1,115 @@
+"""Jobs survive the end of their worker, and outages of the broker."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.celery_storm import storm
+from tests.celery_runner.brokers import RabbitMQ, Redis, Server
+from tests.celery_runner.project import Project, Refused
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_job_whose_worker_was_killed_runs_elsewhere_and_a_long_one_stays(
+    project: Project,
+) -> None:
+    limit = 15 if project.broker is project.redis else 2
+    with project.worker("-n", "other@%h", "-c", "6"):
+        long = project.enqueue("sleep", limit + 3)
+        project.started(long)
+        with project.worker("-n", "victim@%h") as victim:
+            jobs = [project.enqueue("sleep", 2) for _ in range(6)]
+            for job_id in jobs:
+                project.started(job_id)
+            killed = time.time()
+            victim.kill()
+
+        assert [project.ended(job_id)["state"] for job_id in jobs] == ["succeeded"] * 6
+        again = [times[1] for job_id in jobs if len(times := project.runs(job_id)) > 1]
+        assert again
+        assert max(again) - killed < limit
+        assert project.ended(long)["state"] == "succeeded"
+        assert len(project.runs(long)) == 1
+
+
+def test_a_message_that_is_lost_on_the_way_is_sent_again(project: Project) -> None:
+    job_id = project.enqueue("sleep", 0)
+    if project.broker is project.redis:
+        assert project.ask("app.connection_for_read().channel().client.rpop('sample')")
+    else:
+        assert project.ask("app.connection_for_read().channel().queue_purge('sample')") == 1
+    with project.worker():
+        assert project.ended(job_id, timeout=15)["state"] == "succeeded"
+    assert len(project.runs(job_id)) == 1
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_jobs_that_wait_are_not_sent_again(project: Project) -> None:
+    ids = [project.enqueue("sleep", 0.8) for _ in range(32)]
+    with project.worker() as worker:
+        for job_id in ids:
+            assert project.ended(job_id)["state"] == "succeeded"
+        assert "sent again" not in worker.log.read_text()
+    assert [len(project.runs(job_id)) for job_id in ids] == [1] * 32
+
+
+def test_a_worker_that_is_told_to_stop_gives_back_what_it_cannot_finish(
+    project: Project,
+) -> None:
+    with project.worker(SOFT_SHUTDOWN="3", REMAP_SIGTERM="SIGQUIT") as worker:
+        short = project.enqueue("sleep", 2)
+        long = project.enqueue("sleep", 12)
+        project.started(short)
+        project.started(long)
+        worker.process.terminate()
+        worker.process.wait(10)
+        assert project.job(short)["state"] == "succeeded"
+        assert project.job(long)["state"] == "queued"
+    with project.worker():
+        begun = time.time()
+        project.started(long, times=2)
+        assert project.runs(long)[1] - begun < 2
+        project.ask(f"asyncio.run(jobs.cancel({long!r}))")
+        project.ended(long)
+    assert len(project.runs(short)) == 1
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_a_worker_waits_for_its_broker(project: Project) -> None:
+    project.broker.kill()
+    with project.worker(wait=False):
+        time.sleep(2)
+        project.broker.start()
+        assert project.ended(project.enqueue("sleep", 0))["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("broker", [Redis, RabbitMQ], ids=["redis", "rabbitmq"])
+def test_a_storm_loses_nothing_and_does_nothing_twice(
+    broker: type[Server], template: Path, tmp_path: Path
+) -> None:
+    if broker.missing():
+        pytest.skip(str(broker.missing()))
+    result = storm(broker, template, tmp_path, jobs=500, kills=3, restarts=2)
+    assert (result.kills, result.restarts) == (3, 2)
+    assert (result.lost, result.twice) == (0, 0)
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["a-new-sender", "a-connected-sender"])
+def test_a_frozen_broker_is_reported_within_ten_seconds(project: Project, connected: bool) -> None:
+    project.close_console()
+    if connected:
+        project.enqueue("sleep", 0)
+    else:
+        project.ask("None")
+    project.broker.signal(signal.SIGSTOP)
+    try:
+        for question in ("faults.sleep.delay(0).id", "asyncio.run(jobs.check())"):
+            asked = time.monotonic()
+            with pytest.raises(Refused, match="EngineUnavailable"):
+                project.ask(question)
+            assert time.monotonic() - asked < 10
+    finally:
+        project.broker.signal(signal.SIGCONT)

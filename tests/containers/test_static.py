@@ -1,0 +1,240 @@
+"""What can be known of the containers and the workflows without running them."""
+
+import json
+import re
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.containers import engine as engines
+from tests.containers.engine import Engine
+from tests.template.conftest import EVERY_COMBINATION, ROOT, RUNNERS, Answers, Render, name_of
+
+PROFILES = {"temporal": ["dev"], "celery": ["dev", "flower"], "none": ["dev"]}
+ENVIRONMENT = {"RABBITMQ_PASSWORD": "a-password", "IMAGE_PREFIX": "mirror.example.com/"}
+
+# Of yamllint's own rules, without those that are a matter of taste.
+YAML_RULES = """
+extends: default
+rules:
+  comments: {min-spaces-from-content: 1}
+  document-start: disable
+  line-length: {max: 130}
+  truthy: {check-keys: false}
+"""
+
+
+@pytest.fixture(scope="session")
+def projects(render: Render) -> list[Path]:
+    """A project for every combination of answers."""
+    return [render(answers) for answers in EVERY_COMBINATION]
+
+
+@pytest.fixture(scope="session")
+def workflows(projects: list[Path]) -> list[Path]:
+    """The workflows of this repository and of every project."""
+    return [
+        workflow
+        for repository in [ROOT, *projects]
+        for workflow in sorted((repository / ".github/workflows").glob("*.yml"))
+    ]
+
+
+@pytest.fixture(params=RUNNERS, ids=name_of)
+def answers(request: pytest.FixtureRequest) -> Answers:
+    return {**request.param, "docs_language": "en", "python_version": "3.12", "kubernetes": False}
+
+
+@pytest.fixture
+def project(answers: Answers, render: Render) -> Path:
+    return render(answers)
+
+
+@pytest.fixture(scope="session")
+def composer() -> Engine:
+    """Docker's client with its Compose plugin; what is asked here needs no engine."""
+    return engines.client_or_skip()
+
+
+def lint(tool: str, *arguments: str | Path) -> str:
+    """Return the findings of a tool that is installed beside this Python."""
+    tools = Path(sys.executable).parent
+    done = subprocess.run(
+        [tools / tool, *arguments], cwd=ROOT, env={"PATH": f"{tools}:/usr/bin:/bin"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() if done.returncode else ""
+
+
+def compose(project: Path, composer: Engine, *arguments: str, **environment: str) -> str:
+    folder = ["--project-directory", str(project), "--file", str(project / "compose.yaml")]
+    return composer.run("docker", "compose", *folder, *arguments, **environment)
+
+
+def configuration(project: Path, composer: Engine) -> dict[str, Any]:
+    """Return what Compose makes of compose.yaml, with every profile."""
+    text = compose(
+        project, composer, "--profile=*", "config", "--format=json", "--no-path-resolution",
+        **ENVIRONMENT,
+    )  # fmt: skip
+    services: dict[str, Any] = json.loads(text)["services"]
+    return services
+
+
+def test_hadolint_finds_nothing(projects: list[Path]) -> None:
+    assert lint("hadolint", *(project / "Dockerfile" for project in projects)) == ""
+
+
+def test_yamllint_finds_nothing(projects: list[Path], workflows: list[Path]) -> None:
+    files = [
+        file
+        for project in projects
+        for file in [project / "compose.yaml", *project.glob("deploy/**/*.yaml")]
+    ]
+    assert lint("yamllint", "--strict", "-d", YAML_RULES, *files, *workflows) == ""
+
+
+def test_compose_files_fit_the_schema(projects: list[Path]) -> None:
+    files = [project / "compose.yaml" for project in projects]
+    assert lint("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files) == ""
+
+
+def test_workflows_fit_the_schema(workflows: list[Path]) -> None:
+    schema = "vendor.github-workflows"
+    assert lint("check-jsonschema", "--builtin-schema", schema, *workflows) == ""
+
+
+def test_actionlint_and_shellcheck_find_nothing(workflows: list[Path]) -> None:
+    assert lint("actionlint", "-no-color", *workflows) == ""
+    scripts = [ROOT / ".ci/run", *sorted((ROOT / "tests/containers/stand_ins").glob("*.sh"))]
+    assert lint("shellcheck", *scripts) == ""
+
+
+def test_zizmor_finds_nothing(workflows: list[Path]) -> None:
+    found = lint("zizmor", "--offline", "--no-progress", "--persona=pedantic", *workflows)
+    assert found == ""
+
+
+def test_no_finding_is_silenced(projects: list[Path], workflows: list[Path]) -> None:
+    silencers = re.compile(r"hadolint ignore|zizmor: ignore|yamllint disable|shellcheck disable")
+    files = [*workflows, *(project / name for project in projects for name in CONTAINER_FILES)]
+    assert [file for file in files if silencers.search(file.read_text())] == []
+
+
+CONTAINER_FILES = ("Dockerfile", "compose.yaml")
+
+
+def test_compose_accepts_every_combination_of_profiles(
+    project: Path, answers: Answers, composer: Engine
+) -> None:
+    profiles = PROFILES[str(answers["task_runner"])]
+    for count in range(len(profiles) + 1):
+        for chosen in combinations(profiles, count):
+            options = [f"--profile={profile}" for profile in chosen]
+            assert compose(project, composer, *options, "config", "--quiet", **ENVIRONMENT) == ""
+
+
+def test_exactly_the_services_of_the_runner_are_there(
+    project: Path, answers: Answers, composer: Engine
+) -> None:
+    services = {
+        "temporal": {"temporal", "temporal-ui", "worker"},
+        "celery": {"redis", "worker", "beat", "flower"},
+        "none": set(),
+    }[str(answers["task_runner"])]
+    if answers.get("celery_broker") == "rabbitmq":
+        services |= {"rabbitmq"}
+    assert set(configuration(project, composer)) == {"api", "mail", *services}
+
+
+def test_every_service_is_bounded_and_kept_to_this_machine(project: Path, composer: Engine) -> None:
+    for name, service in configuration(project, composer).items():
+        assert service["restart"] in {"unless-stopped", "on-failure:3"}, name
+        assert set(service["deploy"]["resources"]["limits"]) >= {"cpus", "memory", "pids"}, name
+        assert service["logging"] == {"driver": "local"}, name
+        for port in service.get("ports", []):
+            assert port["host_ip"] == "127.0.0.1", name
+
+
+def test_what_others_depend_on_can_say_that_it_is_healthy(project: Path, composer: Engine) -> None:
+    services = configuration(project, composer)
+    for service in services.values():
+        for name, dependency in service.get("depends_on", {}).items():
+            assert dependency["condition"] == "service_healthy"
+            assert services[name]["healthcheck"]["test"]
+
+
+def test_our_own_processes_are_confined_and_have_time_to_end(
+    project: Path, composer: Engine
+) -> None:
+    for name, service in configuration(project, composer).items():
+        if "build" in service:
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+            assert service["stop_grace_period"] == "35s", name
+            assert service["healthcheck"]["test"], name
+
+
+def test_every_image_is_pinned_and_can_come_from_a_mirror(project: Path, composer: Engine) -> None:
+    for name, service in configuration(project, composer).items():
+        if "build" in service:
+            assert service["build"]["args"] == {"IMAGE_PREFIX": "mirror.example.com/"}, name
+        else:
+            pattern = r"mirror\.example\.com/[\w-]+/[\w-]+:v?\d+\.\d+[\w.-]*"
+            assert re.fullmatch(pattern, service["image"]), name
+
+
+def test_no_password_has_a_default(project: Path, answers: Answers, composer: Engine) -> None:
+    if answers.get("celery_broker") == "rabbitmq":
+        with pytest.raises(
+            AssertionError, match=r"RABBITMQ_PASSWORD is missing a value: \.env\.example"
+        ):
+            compose(project, composer, "config", "--quiet", RABBITMQ_PASSWORD="")
+    else:
+        assert compose(project, composer, "config", "--quiet") == ""
+
+
+def test_the_grace_of_a_container_is_longer_than_that_of_its_process(project: Path) -> None:
+    text = (project / "compose.yaml").read_text()
+    [grace] = map(int, re.findall(r"stop_grace_period: (\d+)s", text))
+    own = [
+        float(seconds)
+        for source in project.glob("internal/**/*.py")
+        for seconds in re.findall(
+            r"^ *(?:GRACE = timedelta\(seconds|DRAIN_TIMEOUT|worker_soft_shutdown_timeout)"
+            r" ?= ?(\d+)",
+            source.read_text(),
+            re.MULTILINE,
+        )
+    ]
+    assert len(own) == 1
+    assert own[0] + 5 <= grace
+
+
+def test_the_docker_context_holds_only_what_the_image_needs(project: Path) -> None:
+    kept = (project / ".dockerignore").read_text().splitlines()
+    assert kept[0] == "*"
+    copied = re.findall(
+        r"^COPY (?!--from)(.+) \S+$", (project / "Dockerfile").read_text(), re.MULTILINE
+    )
+    names = {name.replace("loc[k]", "lock") for names in copied for name in names.split()}
+    assert {line.strip("!/") for line in kept if line.startswith("!")} == names
+
+
+def test_the_actions_are_the_same_in_both_workflows(workflows: list[Path]) -> None:
+    uses = [
+        {
+            step["uses"]
+            for job in yaml.safe_load(workflow.read_text())["jobs"].values()
+            for step in job["steps"]
+            if "uses" in step
+        }
+        for workflow in workflows
+    ]
+    assert all(one == uses[0] for one in uses)

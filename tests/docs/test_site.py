@@ -1,0 +1,187 @@
+"""The site: every page in both languages, its links, and how it looks in a real browser."""
+
+import functools
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+
+from tests.docs.browser import CHROMIUM, Browser, chromium
+from tests.docs.markdown import inline_code
+from tests.docs.reader import free_port, status
+from tests.template.conftest import ROOT, Render
+
+pytestmark = pytest.mark.slow
+
+SIZES = {"desktop": 1280, "phone": 390}
+OUTSIDE = "https://example.invalid/"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site, which no warning may interrupt."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    built = subprocess.run(
+        [sys.executable, ROOT / "scripts/site.py", folder],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stdout
+    return folder
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Serve the site."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+def pages(site: Path) -> list[str]:
+    """Return the address of every page within the site."""
+    return sorted(
+        path.relative_to(site).as_posix().removesuffix("index.html")
+        for path in site.rglob("index.html")
+    )
+
+
+class Links(HTMLParser):
+    """What a page leads to, what it loads, and the places in it that can be led to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.places: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value for name, value in attrs if value}
+        self.places |= {values[name] for name in ("id", "name") if name in values}
+        if tag in ("a", "link") and "href" in values:
+            kind = self.loads if tag == "link" and values.get("rel") != "canonical" else self.links
+            kind.append(values["href"])
+        elif "src" in values:
+            self.loads.append(values["src"])
+
+
+def test_both_languages_have_the_same_pages(site: Path) -> None:
+    persian = [page.removeprefix("fa/") for page in pages(site) if page.startswith("fa/")]
+    english = [page for page in pages(site) if not page.startswith("fa/")]
+    assert persian == english
+    assert len(english) >= 12
+
+
+def test_every_link_leads_somewhere(site: Path) -> None:
+    parsed = {page: Links((site / page / "index.html").read_text()) for page in pages(site)}
+    broken = []
+    for page, links in parsed.items():
+        for link in [*links.links, *links.loads]:
+            url, place = urldefrag(urljoin(OUTSIDE + page, link))
+            if not url.startswith(OUTSIDE):
+                continue
+            path = unquote(urlsplit(url).path).lstrip("/")
+            file = site / path / "index.html" if (site / path).is_dir() else site / path
+            there = parsed.get(path)
+            if not file.is_file() or (place and there and unquote(place) not in there.places):
+                broken.append((page, link))
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for page in pages(site):
+        loads = Links((site / page / "index.html").read_text()).loads
+        assert [load for load in loads if re.match(r"(https?:)?//", load)] == [], page
+
+
+def test_every_test_that_a_page_names_is_one_of_ours() -> None:
+    ours = {
+        name
+        for folder in ("tests", "template")
+        for path in (ROOT / folder).rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    named = {
+        code
+        for path in (ROOT / "docs").rglob("*.md")
+        for code in inline_code(path.read_text())
+        if code.startswith("test_")
+    }
+    assert named
+    assert named <= ours
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_page_is_right_in_a_browser(
+    size: str, site: Path, address: str, browser: Browser
+) -> None:
+    for name in pages(site):
+        page = browser.open(address + name, SIZES[size])
+        assert page.errors == [], name
+        assert [url for url in page.requests if not url.startswith((address, "data:"))] == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size], name
+        direction = page.evaluate(
+            "getComputedStyle(document.querySelector('article h1')).direction"
+        )
+        english = not name.startswith("fa/") or name in ("fa/changelog/", "fa/contributing/")
+        assert direction == ("ltr" if english else "rtl"), name
+        code = "[...document.querySelectorAll('article pre, article code')]"
+        assert page.evaluate(f"{code}.every(c => getComputedStyle(c).direction == 'ltr')"), name
+        images = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
+        assert page.evaluate(images), name
+
+
+def test_persian_is_shown_in_its_own_font(address: str, browser: Browser) -> None:
+    page = browser.open(f"{address}fa/", 1280)
+    loaded = "[...document.fonts].filter(f => f.status == 'loaded').map(f => f.family).join()"
+    assert "Vazirmatn" in page.evaluate(loaded)
+
+
+@pytest.fixture
+def api(render: Render) -> Iterator[str]:
+    """Serve the API of a project whose jobs run inside of it."""
+    project = render({"task_runner": "none", "docs_language": "en", "python_version": "3.12"})
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(port)]
+    with subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while status(f"http://127.0.0.1:{port}/readyz") != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_api_shows_itself_in_a_browser_without_help_from_elsewhere(
+    size: str, api: str, browser: Browser
+) -> None:
+    shown = "document.body.innerText.includes('/jobs/{job_id}/retry')"
+    page = browser.open(f"{api}docs", SIZES[size], wait=shown)
+    assert page.errors == []
+    assert [url for url in page.requests if not url.startswith((api, "data:"))] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]
