@@ -59,6 +59,7 @@ local steps = {}
 
 function steps.create(id, due, call)
   if state_of(id) then
+    redis.call('HSET', key(id), 'shared', 1)
     return 0
   end
   redis.call('HSET', key(id), 'call', call)
@@ -144,9 +145,9 @@ function steps.revive(id)
   return state
 end
 
--- Take back what `create` or `revive` queued, if no worker has it yet.
+-- Take back what `create` or `revive` queued, if nobody else relies on it yet.
 function steps.withdraw(id, state, kept)
-  if state_of(id) == 'queued' then
+  if state_of(id) == 'queued' and not redis.call('HGET', key(id), 'shared') then
     if state == '' then
       redis.call('ZREM', queued, id)
       redis.call('DEL', key(id))

@@ -17,6 +17,7 @@ from internal.celery_app import app
 from internal.celery_tasks import send_email
 from internal.job_records import Call
 from internal.job_task import send_again
+from internal.job_types import JobNotFound
 from tests.conftest import Mailbox, free_port
 from tests.runner import Worker, running, until
 from tests.tasks import poison
@@ -65,6 +66,19 @@ def test_a_job_without_a_message_is_sent_again(client: TestClient, redis: Redis)
     let_time_pass(redis, "email-lost")
 
     assert wait(client, "email-lost")["state"] == "succeeded"
+
+
+def test_what_could_not_be_sent_is_forgotten_unless_somebody_relies_on_it(redis: Redis) -> None:
+    call = Call("email", send_email.name, [someone(), "Hi", ""], {})
+    job_records.create("email-refused", call)
+    job_records.withdraw("email-refused")
+    with pytest.raises(JobNotFound):
+        job_records.get("email-refused")
+
+    job_records.create("email-shared", call)
+    assert not job_records.create("email-shared", call)
+    job_records.withdraw("email-shared")
+    assert job_records.get("email-shared").state == "queued"
 
 
 def test_an_import_whose_worker_was_killed_goes_on_after_its_last_row(
