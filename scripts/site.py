@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,20 +33,21 @@ PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 def main() -> int:
     """Build both languages; a broken link or any other warning is an error."""
     site = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "site").resolve()
-    sources = ROOT / "build/site"
-    for folder in (site, sources):
-        shutil.rmtree(folder, ignore_errors=True)
-    for language in LANGUAGES:
-        prepare(language, sources)
-        done = subprocess.run(
-            [sys.executable, "-m", "zensical", "build", "--strict", "-f", f"{language}.yml"],
-            cwd=sources, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
-        if done.returncode or "No issues found" not in done.stdout:
-            print(done.stdout, file=sys.stderr)
-            return 1
-    shutil.move(sources / "built/en", site)
-    shutil.move(sources / "built/fa", site / "fa")
+    shutil.rmtree(site, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="lich-site-") as folder:
+        sources = Path(folder)
+        for language in LANGUAGES:
+            prepare(language, sources)
+            done = subprocess.run(
+                [sys.executable, "-m", "zensical", "build", "--strict", "-f", f"{language}.yml"],
+                cwd=sources, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                check=False,
+            )  # fmt: skip
+            if done.returncode or "No issues found" not in done.stdout:
+                print(done.stdout, file=sys.stderr)
+                return 1
+        shutil.move(sources / "built/en", site)
+        shutil.move(sources / "built/fa", site / "fa")
     print(site)
     return 0
 
