@@ -181,8 +181,10 @@ def count(project: Project, result: Result) -> None:
 def table(results: list[Result]) -> str:
     """Return the results as a Markdown table."""
     lines = [
-        "| Broker | Jobs | kill -9 of a worker | Restarts of the broker | Workers that gave up"
-        " | Seconds | Runs | Jobs lost | Effects twice |",
+        (
+            "| Broker | Jobs | Workers killed | Broker restarts | Workers that gave up | Seconds | Runs"
+            " | Jobs lost | Effects twice |"
+        ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:

@@ -112,7 +112,9 @@ def main() -> None:
             (project.folder / f"{name}.py").write_text(text)
         bench = Bench(project.folder, project.environment, redis)
         for title, cases in {"Nothing to do": NOTHING, "10 ms of waiting": WAITING}.items():
-            rounds = [[bench.run(case, options.jobs) for case in cases] for _ in range(options.rounds)]
+            rounds = [
+                [bench.run(case, options.jobs) for case in cases] for _ in range(options.rounds)
+            ]
             print(f"\n| {title} | Jobs a second | CPU a job (ms) |\n|---|---|---|")
             for number, case in enumerate(cases):
                 rate = statistics.median(results[number][0] for results in rounds)

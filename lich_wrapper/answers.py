@@ -1,6 +1,6 @@
 """Knows a template's questions and checks answers against them before anything is rendered."""
 
-import hashlib
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +18,7 @@ __all__ = [
     "check_answers",
     "fingerprint",
     "parse_pairs",
+    "read_config",
     "read_data_file",
     "recorded_fingerprint",
 ]
@@ -63,31 +64,36 @@ class Questions(dict[str, Question]):
     @classmethod
     def read(cls, template: Path) -> "Questions":
         """Read them from the copier.yml in a folder."""
-        for name in ("copier.yml", "copier.yaml"):
-            if (template / name).is_file():
-                return cls.parse((template / name).read_text(encoding="utf-8"))
-        raise LichError("The template has no copier.yml: give the source of a Copier template.")
-
-    @classmethod
-    def parse(cls, text: str) -> "Questions":
-        """Read them from the text of a copier.yml."""
-        import yaml
-
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as problem:
-            raise LichError(f"The template's copier.yml cannot be read: {problem}") from problem
-        if not isinstance(data, dict):
-            raise LichError("The template's copier.yml holds no questions.")
         return cls(
-            (str(key), _question(str(key), value))
-            for key, value in data.items()
-            if not str(key).startswith("_")
+            (name, _question(name, value))
+            for name, value in read_config(template).items()
+            if not name.startswith("_")
         )
 
     def asked(self) -> list[str]:
         """Return the names of the questions that a person can answer."""
         return [name for name, question in self.items() if not question.computed]
+
+
+def read_config(template: Path) -> dict[str, Any]:
+    """Return what the copier.yml in a folder says."""
+    for name in ("copier.yml", "copier.yaml"):
+        if (template / name).is_file():
+            return _parse_config((template / name).read_text(encoding="utf-8"))
+    raise LichError("The template has no copier.yml: give the source of a Copier template.")
+
+
+@functools.cache
+def _parse_config(text: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise LichError(f"The template's copier.yml cannot be read: {problem}") from problem
+    if not isinstance(data, dict):
+        raise LichError("The template's copier.yml holds no questions.")
+    return {str(key): value for key, value in data.items()}
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
@@ -143,6 +149,8 @@ def check_answers(answers: Mapping[str, Any], questions: Questions) -> None:
 
 def fingerprint(answers: Mapping[str, Any]) -> str:
     """Return the fingerprint of recorded answers, as the template computes it."""
+    import hashlib
+
     told = json.dumps({**answers, "_src_path": ""}, sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()
 

@@ -1,9 +1,9 @@
 """The command line: options in, one clear line or a report out, and the exit codes."""
 
 import contextlib
+import gc
 import io
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,8 @@ __all__ = ["cli", "main", "run"]
 
 def main() -> NoReturn:
     """Run the command line and leave with one of the documented exit codes."""
+    # A process this short ends before collecting garbage would pay.
+    gc.disable()
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold what the terminal's encoding, or any encoding, cannot.
         if isinstance(stream, io.TextIOWrapper):
@@ -227,6 +229,8 @@ def init(
     click.echo("\nNext:")
     steps = ["uv sync", "uv run honcho start", "uv run pytest"]
     if place.path != Path.cwd():
+        import shlex
+
         steps.insert(0, shlex.join(["cd", dest]))
     for step in steps:
         click.echo(f"  {step}")
@@ -239,6 +243,8 @@ def _public(answers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recreate(dest: str, answers: Mapping[str, Any], version: str, template: str | None) -> str:
+    import shlex
+
     words = ["lich", "init", dest]
     for name, answer in _public(answers).items():
         if name == "task_runner":
@@ -299,7 +305,7 @@ def update(
     from lich_wrapper import report
     from lich_wrapper.answers import RUNNER, parse_pairs
     from lich_wrapper.project import Project, Recorded
-    from lich_wrapper.route import Wish, find_route, newest, template_of
+    from lich_wrapper.route import Wish, find_route, is_newest, newest, template_of
     from lich_wrapper.source import find_source
 
     if vcs_ref is not None and latest:
@@ -309,18 +315,22 @@ def update(
         answers[RUNNER] = task_runner
     wish = Wish(answers, vcs_ref, latest, template)
     recorded = Recorded.read(path)
-    with _workspace() as workspace:
-        if check:
+    if check:
+        with _workspace() as workspace:
             target = newest(recorded, find_source(template or template_of(recorded), workspace))
-            report.check(recorded.version, target.name if target else None, as_json=as_json)
-            return Exit.UPDATE_EXISTS if target else Exit.DONE
-        project = Project.open(path)
-        if project.journal.exists():
-            from lich_wrapper.apply import repair
+        report.check(recorded.version, target.name if target else None, as_json=as_json)
+        return Exit.UPDATE_EXISTS if target else Exit.DONE
+    project = Project.open(path)
+    if project.journal.exists():
+        from lich_wrapper.apply import repair
 
-            if repair(project):
-                click.echo("Note: an update that was interrupted is taken back first.", err=True)
-            recorded = Recorded.read(path)
+        if repair(project):
+            click.echo("Note: an update that was interrupted is taken back first.", err=True)
+        recorded = Recorded.read(path)
+    if wish == Wish({}) and is_newest(recorded):
+        report.nothing(recorded.version, as_json=as_json)
+        return Exit.DONE
+    with _workspace() as workspace:
         route = find_route(recorded, wish, workspace)
         if route is None:
             report.nothing(recorded.version, as_json=as_json)

@@ -1,7 +1,6 @@
 """Runs git so that neither inherited variables nor personal settings change a result."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,8 +80,6 @@ class Git:
         self, *arguments: str, stdin: bytes = b"", ok: tuple[int, ...] = (0,)
     ) -> subprocess.CompletedProcess[bytes]:
         """Run one command; an exit code that is not `ok` is an error in git's own words."""
-        if (executable := shutil.which("git")) is None:
-            raise LichError("git was not found on the PATH: install git 2.38 or newer.")
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -91,14 +88,20 @@ class Git:
         neutral = {key: value for key, value in NEUTRAL.items() if key not in self.without}
         environment |= config_environment({**neutral, **self.settings})
         environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **self.variables}
-        done = subprocess.run(  # noqa: S603
-            [executable, *arguments],
-            cwd=self.directory,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603
+                ["git", *arguments],  # noqa: S607
+                cwd=self.directory,
+                env=environment,
+                input=stdin,
+                capture_output=True,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise LichError(
+                f"git was not found on the PATH, or {self.directory} is gone: install git 2.38 "
+                "or newer."
+            ) from None
         if done.returncode not in ok:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise LichError(f"git {arguments[0]} failed: {said[-1] if said else done.returncode}")

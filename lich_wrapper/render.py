@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lich_wrapper.answers import ANSWERS_FILE
+from lich_wrapper.answers import ANSWERS_FILE, read_config
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
+from lich_wrapper.plain import set_aside
 from lich_wrapper.source import Source, Version
 
-__all__ = ["Rendered", "clear_errors", "configuration", "export", "render"]
+__all__ = ["Rendered", "clear_errors", "export", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ def render(
     import copier
     import yaml
 
-    with warnings.catch_warnings(), _without_git(), clear_errors():
+    aside = set_aside(template, read_config(template), exclude, destination)
+    with warnings.catch_warnings(), _without_git(), clear_errors(), aside:
         warnings.simplefilter("ignore")
         copier.run_copy(
             str(template),
@@ -102,7 +104,7 @@ def _tell_origin(template: Path, url: str, name: str) -> None:
     Copier knows the origin of a git repository only; told by the copy itself, it writes the
     answers file as it does for the repository, in its own way of writing.
     """
-    config = configuration(template)
+    config = read_config(template)
     suffix = config.get("_templates_suffix", ".jinja")
     envops = config.get("_envops") or {}
     start = envops.get("block_start_string", "{%")
@@ -120,16 +122,6 @@ def _tell_origin(template: Path, url: str, name: str) -> None:
         content = path.read_bytes()
         if any(word in content for word in (b"_copier_answers", b"_commit", b"_src_path")):
             path.write_bytes(told + content)
-
-
-def configuration(template: Path) -> Mapping[str, Any]:
-    """Return what the copier.yml in a folder says."""
-    import yaml
-
-    for name in ("copier.yml", "copier.yaml"):
-        if (template / name).is_file():
-            return yaml.safe_load((template / name).read_text(encoding="utf-8")) or {}
-    return {}
 
 
 @contextmanager

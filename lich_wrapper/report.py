@@ -3,8 +3,6 @@
 It imports nothing of an update itself: most often the report is that there is nothing to do.
 """
 
-import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +44,8 @@ def plan(
     colour: bool | None,
 ) -> None:
     """Tell what becomes of every file, and how to go on."""
+    import shlex
+
     from lich_wrapper.update import Kind
 
     colours = {
@@ -119,4 +119,6 @@ def _answers(update: "Plan") -> dict[str, tuple[Any, Any]]:
 
 
 def _json(told: dict[str, Any]) -> None:
+    import json
+
     click.echo(json.dumps(told, ensure_ascii=False, indent=2, default=str))

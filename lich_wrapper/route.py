@@ -10,7 +10,7 @@ from lich_wrapper.errors import LichError
 from lich_wrapper.project import Recorded
 from lich_wrapper.source import Source, Version, carried_version, find_source, is_newer
 
-__all__ = ["Route", "Wish", "find_route", "newest", "template_of"]
+__all__ = ["Route", "Wish", "find_route", "is_newest", "newest", "template_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,18 @@ def newest(recorded: Recorded, source: Source) -> Version | None:
     return target if is_newer(source, target, recorded.version) else None
 
 
+def is_newest(recorded: Recorded) -> bool:
+    """Tell by names alone, which is quick, that the project is at the newest release."""
+    if carried_version(recorded.source) == recorded.version:
+        return True
+    place = Path(recorded.source).expanduser()
+    if not (place.is_absolute() and place.is_dir()):
+        return False
+    return Source(recorded.source, place).newest_release() == recorded.version
+
+
 def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:
     """Return where the update goes, or None if there is nothing to do."""
-    if wish == Wish({}) and _is_newest(recorded, workspace):
-        return None
     source, old = _find(recorded, wish, workspace)
     new = _target(recorded, wish, source, old)
     unchanged = all(str(recorded.answers.get(name)) == str(v) for name, v in wish.answers.items())
@@ -68,14 +76,6 @@ def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:
         return Route(source, old, new)
     hint = f"{source.url} has changes that no commit holds: they are left out."
     return Route(source, old, replace(new, dirty=False), (hint,))
-
-
-def _is_newest(recorded: Recorded, workspace: Path) -> bool:
-    """Tell by names alone, which is quick, that the project is at the newest release."""
-    if carried_version(recorded.source) == recorded.version:
-        return True
-    source = find_source(template_of(recorded), workspace)
-    return source.start is None and source.newest_release() == recorded.version
 
 
 def _find(recorded: Recorded, wish: Wish, workspace: Path) -> tuple[Source, Version]:

@@ -1,11 +1,8 @@
 """Finds the template: a given source, the checkout beside the package, its bundle, its URL."""
 
-import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,6 +221,10 @@ def _canonical(url: str, workspace: Path) -> Source:
 
 
 def _fetched(url: str, workspace: Path) -> Source:
+    import hashlib
+    import shutil
+    import tempfile
+
     address = _address(url)
     cache = _cache() / f"{hashlib.sha256(address.encode()).hexdigest()}.git"
     try:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from lich_wrapper.answers import ANSWERS_FILE, RUNNER, Questions, check_answers
+from lich_wrapper.answers import ANSWERS_FILE, RUNNER, Questions, check_answers, read_config
 from lich_wrapper.apply import Change, apply, obstacles
 from lich_wrapper.errors import LichError
 from lich_wrapper.merge import OURS, Entry, Merged, Scratch, require_merge_tree
 from lich_wrapper.notes import ReleaseNotes, release_notes
 from lich_wrapper.project import Project, Recorded, values
-from lich_wrapper.render import Rendered, configuration, export, render
+from lich_wrapper.render import Rendered, export, render
 from lich_wrapper.route import Route, Wish
 from lich_wrapper.source import Source, Version
 
@@ -140,7 +140,7 @@ def _render_old(
     recorded: Recorded, old_template: Path, template: Path, old: Version, folder: Path
 ) -> Rendered:
     # As in Copier's update: what the new template excludes does not count as removed.
-    exclude = tuple(map(str, configuration(template).get("_exclude") or ()))
+    exclude = tuple(map(str, read_config(template).get("_exclude") or ()))
     try:
         return render(old_template, folder, recorded.values(), exclude=exclude)
     except LichError as problem:
@@ -161,6 +161,7 @@ class _Records:
         self.kept: set[str] = set()
         self.removed: set[str] = set()
         self.unmerged: dict[str, Mapping[int, Entry]] = {}
+        self._known: tuple[str, dict[str, tuple[Entry | None, Entry | None]]] | None = None
 
     def merge(self, base: str, theirs: str, *, switch: bool) -> None:
         """Merge what the template changed between two renders."""
@@ -176,7 +177,7 @@ class _Records:
 
     def changes(self) -> tuple[Change, ...]:
         """Return what becomes of every file that the result or the index holds otherwise."""
-        differences = self.scratch.differences(self.ours, self.tree)
+        differences = self._differences()
         states = {path: self._same(path) for path in self.unmerged.keys() - differences.keys()}
         return tuple(
             Change(path, before, after, self.unmerged.get(path, {}))
@@ -186,12 +187,17 @@ class _Records:
     def kinds(self) -> dict[str, Kind]:
         """Return in one word what becomes of every file."""
         kinds = {}
-        for path, (old, new) in self.scratch.differences(self.ours, self.tree).items():
+        for path, (old, new) in self._differences().items():
             kinds[path] = Kind.NEW if old is None else Kind.REMOVED if new is None else Kind.CHANGED
         kinds |= dict.fromkeys(self.kept - kinds.keys(), Kind.KEPT)
         kinds |= dict.fromkeys(self.removed, Kind.REMOVED_EDITED)
         kinds |= dict.fromkeys(self.unmerged, Kind.CONFLICTING)
         return dict(sorted(kinds.items()))
+
+    def _differences(self) -> dict[str, tuple[Entry | None, Entry | None]]:
+        if self._known is None or self._known[0] != self.tree:
+            self._known = (self.tree, self.scratch.differences(self.ours, self.tree))
+        return self._known[1]
 
     def _add(self, merged: Merged) -> None:
         dropped = []

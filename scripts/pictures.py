@@ -57,7 +57,7 @@ def main() -> int:
             preview = "lich update -t celery --dry-run"
             until_diff = in_a_terminal(person, preview).partition("\ndiff --git")[0]
             terminal(browser, preview, until_diff, "preview.png")
-            temporal_ui(browser, person)
+            work(browser, person)
     return 0
 
 
@@ -117,8 +117,8 @@ def coloured(printed: str) -> str:
     return "".join(shown)
 
 
-def temporal_ui(browser: Browser, person: Reader) -> None:
-    """Let the project send an e-mail, and take the picture of its history."""
+def work(browser: Browser, person: Reader) -> None:
+    """Let the project send an e-mail, and take the pictures of its history and of the API."""
     person.shell("uv sync --quiet\nuv run honcho start\n")
     person.shell(
         "curl -X POST http://127.0.0.1:8000/jobs/email"
@@ -134,6 +134,9 @@ def temporal_ui(browser: Browser, person: Reader) -> None:
     # The timeline is drawn in steps.
     time.sleep(2)
     page.picture(IMAGES / "temporal-ui.png")
+    shown = "document.body.innerText.includes('/readyz')"
+    page = browser.open(f"http://127.0.0.1:{person.port}/docs", 1280, 800, wait=shown)
+    page.picture(IMAGES / "api.png")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,10 @@ def prepare(language: str, sources: Path) -> None:
         (pages / PAGES[name]).write_text(left_to_right((ROOT / name).read_text(), language))
     (pages / "guide").mkdir()
     for runner in RUNNERS:
-        (pages / f"guide/{runner}.md").write_text(guide(runner, language, sources))
+        project = generate(runner, language, sources)
+        for name in ("workers", "kubernetes"):
+            text = without_direction((project / f"docs/{name}.md").read_text())
+            (pages / f"guide/{runner}-{name}.md").write_text(text)
     reference = pages / "command-line.md"
     reference.write_text(reference.read_text() + "".join(commands()))
 
@@ -79,15 +82,20 @@ def home(language: str) -> str:
     return re.sub(r"\]\(([^):]+)\)", link, text)
 
 
-def guide(runner: str, language: str, sources: Path) -> str:
-    """Return the guide as it is in a generated project."""
+def generate(runner: str, language: str, sources: Path) -> Path:
+    """Return a project, whose guides are the site's."""
     project = sources / "projects" / f"{runner}-{language}"
-    answers = {"project_name": "My App", "task_runner": runner, "docs_language": language}
+    answers = {
+        "project_name": "My App",
+        "task_runner": runner,
+        "docs_language": language,
+        "kubernetes": True,
+    }
     with warnings.catch_warnings():
         # A checkout is its own template, with what is not committed yet.
         warnings.simplefilter("ignore", copier.errors.DirtyLocalWarning)
         copier.run_copy(str(ROOT), project, answers, vcs_ref="HEAD", defaults=True, quiet=True)
-    return without_direction((project / "docs/workers.md").read_text())
+    return project
 
 
 def without_direction(text: str) -> str:

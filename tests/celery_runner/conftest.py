@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from tests.celery_runner.brokers import RabbitMQ, Redis, Server
 from tests.celery_runner.project import Project, generate
+
+S = TypeVar("S", bound=Server)
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +22,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     yield from _running(RabbitMQ, tmp_path_factory)
 
 
-def _running[S: Server](kind: type[S], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S]:
+def _running(kind: type[S], tmp_path_factory: pytest.TempPathFactory) -> Iterator[S]:
     if kind.missing():
         pytest.skip(str(kind.missing()))
     server = kind(tmp_path_factory.mktemp("server") / "data")

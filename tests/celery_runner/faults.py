@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 
 from internal.celery_app import app
 from internal.config import get_settings
@@ -48,7 +49,7 @@ def stubborn(deaf: bool) -> None:
     while deaf:
         try:
             time.sleep(10)
-        except Exception:
+        except SoftTimeLimitExceeded:
             note("interrupted")
     run(asyncio.sleep(10))
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -67,23 +68,24 @@ class Project:
             "CELERY_BROKER_URL": f"{redis.url}/0" if broker is redis else str(broker.url),
             "CELERY_RESULT_BACKEND": f"{redis.url}/1",
             "CELERY_WORKER_WITHOUT_MINGLE": "1",
+            "PYTHONPATH": str(folder),
             "TMPDIR": str(folder / "tmp"),
         }
         self._logs = 0
 
-    def popen(self, *command: str, **environment: str) -> tuple[subprocess.Popen[bytes], Path]:
+    def popen(self, command: str, **environment: str) -> tuple[subprocess.Popen[bytes], Path]:
         self._logs += 1
         path = self.folder / f"process-{self._logs}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment | environment,
+                shlex.split(command), cwd=self.folder, env=self.environment | environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         return process, path
 
     def start_worker(self, *options: str, wait: bool = True, **environment: str) -> Worker:
-        command = "celery -A internal.celery_app worker -l INFO -I faults -c 2".split()
-        worker = Worker(*self.popen(*command, *options, **environment))
+        command = "celery -A internal.celery_app worker -l INFO -I faults -c 2"
+        worker = Worker(*self.popen(shlex.join([*shlex.split(command), *options]), **environment))
         if wait:
             until(lambda: " ready." in worker.log.read_text())
         return worker

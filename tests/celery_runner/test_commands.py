@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,20 @@ from tests.celery_runner.project import Project, until
 pytestmark = pytest.mark.slow
 
 
-def test_the_workers_command_does_an_email_sent_from_another_process(project: Project) -> None:
-    worker, _ = project.popen(*"celery -A internal.celery_app worker -l INFO".split())
+@pytest.fixture(scope="module")
+def beat(project: Project) -> Iterator[Path]:
+    """Run the scheduler while the other commands are tried: it has a minute to fire."""
+    command = "celery -A internal.celery_app beat -l INFO"
+    process, log = project.popen(command, CLEANUP_SCHEDULE="* * * * *")
+    yield log
+    process.terminate()
+    process.wait(30)
+
+
+def test_the_workers_command_does_an_email_sent_from_another_process(
+    project: Project, beat: Path
+) -> None:
+    worker, _ = project.popen("celery -A internal.celery_app worker -l INFO")
     try:
         send = "send_email.delay('a@example.com', 'Hello', 'It works.').get(timeout=30)"
         assert project.ask(send) is True
@@ -24,36 +38,11 @@ def test_the_workers_command_does_an_email_sent_from_another_process(project: Pr
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
-def test_the_beat_command_fires_what_is_scheduled(project: Project) -> None:
-    beat, log = project.popen(
-        *"celery -A internal.celery_app beat -l INFO".split(), CLEANUP_SCHEDULE="* * * * *"
-    )
-    try:
-        with project.worker():
-            until(lambda: "Sending due task cleanup" in log.read_text(), timeout=75)
-            find = "[*job_records._redis().scan_iter('sample:job:cleanup-*')]"
-            until(lambda: project.ask(find))
-            job_id = project.ask(find)[0].rpartition(":")[2]
-            job = project.ended(job_id)
-            assert re.fullmatch(r"cleanup-\d{8}T\d{4}", job_id)
-            assert (job["kind"], job["state"]) == ("cleanup", "succeeded")
-            checks = "import internal.celery_check as c; print(c.alive('worker'), c.alive('beat'))"
-            command = [sys.executable, "-c", checks]
-            found = subprocess.check_output(
-                command, cwd=project.folder, env=project.environment, text=True
-            )
-            assert found == "[] []\n"
-    finally:
-        beat.terminate()
-        beat.wait(30)
-
-
-@pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_flowers_command_shows_the_workers(project: Project) -> None:
     pytest.importorskip("flower")
     port = free_port()
     flower, log = project.popen(
-        *"celery -A internal.celery_app flower".split(),
+        "celery -A internal.celery_app flower",
         FLOWER_PORT=str(port), FLOWER_ADDRESS="127.0.0.1", FLOWER_UNAUTHENTICATED_API="1",
     )  # fmt: skip
     try:
@@ -76,9 +65,7 @@ def test_a_schedule_or_limit_that_does_not_fit_is_refused_at_the_start(project: 
         "@shared_task(base=JobTask, kind='endless', time_limit=100_000)\n"
         "def endless() -> None: ...\n"
     )
-    worker, log = project.popen(
-        *"celery -A internal.celery_app worker -l INFO -I wrong".split()
-    )
+    worker, log = project.popen("celery -A internal.celery_app worker -l INFO -I wrong")
     assert worker.wait(30) != 0
     assert "The schedule names no.such.task, which is no task." in log.read_text()
     assert "wrong.endless may run for 100000 s" in log.read_text()
@@ -95,6 +82,20 @@ def test_a_message_in_pickle_is_refused_and_the_worker_goes_on(project: Project)
 def test_a_job_far_ahead_is_refused(project: Project) -> None:
     with pytest.raises(Exception, match="ValueError: A job may be sent 10800 s ahead"):
         project.ask("faults.sleep.apply_async((0,), countdown=86_400)")
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_the_beat_command_fires_what_is_scheduled(project: Project, beat: Path) -> None:
+    with project.worker():
+        until(lambda: "Sending due task cleanup" in beat.read_text(), timeout=75)
+        find = "[*job_records._redis().scan_iter('sample:job:cleanup-*')]"
+        until(lambda: project.ask(find))
+        job_id = project.ask(find)[0].rpartition(":")[2]
+        assert re.fullmatch(r"cleanup-\d{8}T\d{4}", job_id)
+        assert project.ended(job_id)["state"] == "succeeded"
+        for role in ("worker", "beat"):
+            check = [sys.executable, "-m", "internal.celery_check", role]
+            subprocess.run(check, cwd=project.folder, env=project.environment, check=True)
 
 
 def answers(url: str) -> bool:

@@ -121,8 +121,6 @@ class Reader:
             self.containers(script)
         elif last in SERVERS:
             self.serve(script, SERVERS[last])
-        elif script.strip() in ELSEWHERE:
-            assert self.project, ELSEWHERE[script.strip()]
         else:
             if "lich update" in script:
                 self.commit()
@@ -140,7 +138,9 @@ class Reader:
         if "jobs/ID" in script:
             script = script.replace("jobs/ID", f"jobs/{self.job}")
         other = {"temporal": "celery", "celery": "none", "none": "temporal"}
-        script = "\n".join(line for line in script.splitlines() if line.strip() not in ELSEWHERE)
+        script = "\n".join(
+            line for line in script.splitlines() if without_comment(line) not in ELSEWHERE
+        )
         return re.sub(r"-t RUNNER\b", f"-t {other[self.runner]}", script)
 
     def run(self, command: list[str]) -> str:
@@ -256,6 +256,11 @@ class Reader:
         """Let a file be imported."""
         accepted = get(f"http://127.0.0.1:{self.port}/jobs/import", {"file": name})
         return str(accepted["id"])
+
+
+def without_comment(line: str) -> str:
+    """Return a command without what is said about it."""
+    return re.sub(r"\s+#.*", "", line).strip()
 
 
 def edited(text: str, diff: str) -> str:

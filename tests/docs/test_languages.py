@@ -36,7 +36,7 @@ def test_persian_is_written_as_persian(guides: Guides) -> None:
     mistakes = {
         "an Arabic letter or digit": r"[يكةى٠-٩]",
         "می without its half-space": rf"(?<![{LETTER}])ن?می [{LETTER}]",
-        "ها without its half-space": rf"[{LETTER}] ها(ی|یی|یش)?(?![{LETTER}])",  # noqa: RUF001
+        "ها without its half-space": rf"[{LETTER}] ها(ی|یی|یش)?(?![{LETTER}])",
         "a half-space at the edge of a word": rf"{ZWNJ}(?![{LETTER}])|(?<![{LETTER}]){ZWNJ}",
         "a Latin mark after Persian": rf"[{LETTER}][,;?]",
         "a Latin digit": r"(?<![\w.-])[0-9]+(?![\w.-])",

@@ -22,6 +22,8 @@ ELSEWHERE = {
     "make demo": "tests/generated/test_projects.py",
     "make test": ".ci/run",
     "python benchmarks/speed.py": "benchmarks/speed.py",
+    "python benchmarks/temporal_latency.py": "benchmarks/temporal_latency.py",
+    "python -m benchmarks.celery_throughput": "benchmarks/celery_throughput.py",
     "python -m benchmarks.celery_storm": "benchmarks/celery_storm.py",
 }
 IN_THE_PROJECT = ("lich update", "copier update", "git restore", "curl")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,8 @@ import pytest
 
 from tests.docs.browser import CHROMIUM, Browser, chromium
 from tests.docs.markdown import inline_code
-from tests.template.conftest import ROOT
+from tests.docs.reader import free_port, status
+from tests.template.conftest import ROOT, Render
 
 pytestmark = pytest.mark.slow
 
@@ -155,3 +157,31 @@ def test_persian_is_shown_in_its_own_font(address: str, browser: Browser) -> Non
     page = browser.open(f"{address}fa/", 1280)
     loaded = "[...document.fonts].filter(f => f.status == 'loaded').map(f => f.family).join()"
     assert "Vazirmatn" in page.evaluate(loaded)
+
+
+@pytest.fixture
+def api(render: Render) -> Iterator[str]:
+    """Serve the API of a project whose jobs run inside of it."""
+    project = render({"task_runner": "none", "docs_language": "en", "python_version": "3.12"})
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(port)]
+    with subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while status(f"http://127.0.0.1:{port}/readyz") != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_api_shows_itself_in_a_browser_without_help_from_elsewhere(
+    size: str, api: str, browser: Browser
+) -> None:
+    shown = "document.body.innerText.includes('/jobs/{job_id}/retry')"
+    page = browser.open(f"{api}docs", SIZES[size], wait=shown)
+    assert page.errors == []
+    assert [url for url in page.requests if not url.startswith((api, "data:"))] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]

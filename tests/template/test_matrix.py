@@ -84,6 +84,7 @@ OF_THE_RUNNER = {
         "internal/job_task.py",
         "tests/tasks.py",
         "tests/test_celery.py",
+        "tests/test_engine.py",
     },
     "none": {
         "internal/clean_up.py",

@@ -42,7 +42,7 @@ class Mailbox:
         self.by_recipient: Counter[str] = Counter()
         self.by_message_id: Counter[str] = Counter()
         self.pause = 0.0
-        """How long, in seconds, it thinks before it accepts a message."""
+        """How long, in seconds, it takes before it accepts a message, and before it says so."""
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         await asyncio.sleep(self.pause)
@@ -50,6 +50,7 @@ class Mailbox:
         message = message_from_bytes(envelope.content)
         self.by_recipient[message["To"]] += 1
         self.by_message_id[message["Message-ID"]] += 1
+        await asyncio.sleep(self.pause)
         return "250 kept"
 
 

@@ -18,17 +18,19 @@ HEARTBEAT_TIMEOUT = 15.0
 """What the import's workflow sets."""
 
 
-async def send(stack: Stack, number: int) -> list[WorkflowHandle[Any, Any]]:
-    """Enqueue so many e-mails."""
-    return [
-        await stack.client.start_workflow(
+async def send(stack: Stack, number: int, pause: float = 0) -> list[WorkflowHandle[Any, Any]]:
+    """Enqueue so many e-mails, with a pause after each."""
+    jobs = []
+    for index in range(number):
+        job = await stack.client.start_workflow(
             "EmailNotificationWorkflow",
             args=[f"{index}@example.com", "Hello"],
             id=f"email-{index}",
             task_queue=QUEUE,
         )
-        for index in range(number)
-    ]
+        jobs.append(job)
+        await asyncio.sleep(pause)
+    return jobs
 
 
 async def start_import(stack: Stack, rows: int) -> WorkflowHandle[Any, Any]:
@@ -72,30 +74,30 @@ async def test_every_email_is_delivered_while_workers_are_killed(stack: Stack) -
     number, kills = 200, 10
     chance = random.Random(7)
     workers = [await stack.start_worker() for _ in range(2)]
-    stack.mailbox.pause = 0.05
-    jobs = asyncio.create_task(send(stack, number))
-    for _ in range(kills):
-        await asyncio.sleep(chance.uniform(0.2, 0.8))
-        victim = chance.randrange(2)
-        await workers[victim].stop(signal.SIGKILL)
-        workers[victim] = stack.start("internal.workers.main")
+    stack.mailbox.pause = 0.1
+    # A worker is killed every second or so while they come in, with some of them under way.
+    sending = asyncio.create_task(send(stack, number, pause=0.05))
+    for kill in range(kills):
+        await asyncio.sleep(chance.uniform(0.5, 1.5))
+        await workers[kill % 2].stop(signal.SIGKILL)
+        workers[kill % 2] = stack.start("internal.workers.main")
     start = time.monotonic()
-    results = await asyncio.gather(*(job.result() for job in await jobs))
+    results = await asyncio.gather(*(job.result() for job in await sending))
 
     delivered, ids = stack.mailbox.by_recipient, stack.mailbox.by_message_id
     report(
         emails=number,
         kills=kills,
         messages=delivered.total(),
-        same_message_twice=delivered.total() - len(delivered),
         message_ids=len(ids),
+        repeated_with_their_message_id=delivered.total() - len(ids),
         seconds_after_the_last_kill=f"{time.monotonic() - start:.1f}",
     )
     assert results == [True] * number
     assert len(delivered) == number
     # A kill between the server's acceptance and the record of it repeats that very message.
     assert len(ids) == number
-    assert delivered.total() - number <= 2 * kills
+    assert set(delivered.values()) <= {1, 2, 3}
 
 
 async def test_a_rolling_restart_under_load_fails_nothing_and_repeats_nothing(
@@ -149,7 +151,7 @@ async def test_the_worker_ends_with_0_at_every_sigterm(stack: Stack) -> None:
 
 
 async def test_a_server_that_comes_back_has_lost_nothing(stack: Stack) -> None:
-    number, away = 200, 20.0
+    number, away = 120, 20.0
     worker = await stack.start_worker()
     stack.mailbox.pause = 0.3
     jobs = await send(stack, number)

@@ -59,33 +59,38 @@ class Health:
                 yield
 
     @asynccontextmanager
-    async def watch(self, worker: Worker) -> AsyncIterator[None]:
-        """Ask the server about a worker that runs."""
-        watching = asyncio.create_task(self._watch(worker))
+    async def watch(self, worker: Worker) -> AsyncIterator[asyncio.Event]:
+        """Ask the server about a worker that runs; the event is set if it is better replaced."""
+        back = asyncio.Event()
+        watching = asyncio.create_task(self._watch(worker, back))
         try:
-            yield
+            yield back
         finally:
             watching.cancel()
             self._answered = float("-inf")
 
-    async def _watch(self, worker: Worker) -> None:
+    async def _watch(self, worker: Worker, back: asyncio.Event) -> None:
         self._polled, self._last_poll = time.monotonic(), 0
-        away = False
+        away_since = None
         while True:
             try:
                 poll = await _last_poll(worker.client, worker.task_queue)
             except RPCError as error:
-                if not away:
+                if away_since is None:
+                    away_since = time.monotonic()
                     _log.warning("no answer from Temporal, the worker tries on: %s", error)
-                away = True
             else:
-                if away:
-                    _log.info("Temporal answers again")
-                away = False
                 self._answered = time.monotonic()
                 if poll > self._last_poll:
                     self._polled, self._last_poll = self._answered, poll
-            await asyncio.sleep(INTERVAL if self._last_poll else 0.5)
+                if away_since is not None:
+                    _log.info("Temporal answers again")
+                    if self._answered - away_since > INTERVAL:
+                        # The worker's pauses between two polls have grown to 10 seconds.
+                        back.set()
+                    away_since = None
+            settled = self._last_poll and away_since is None
+            await asyncio.sleep(INTERVAL if settled else 0.5)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, TimeoutError, ValueError):

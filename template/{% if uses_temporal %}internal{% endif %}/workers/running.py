@@ -54,18 +54,23 @@ def run() -> int:
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; a server or a namespace that is not there is waited for."""
-    health = Health()
-    async with health.serve(settings.worker_health_port):
-        pause = MIN_PAUSE
+    health, pause, scheduled = Health(), MIN_PAUSE, False
+    async with health.serve(settings.worker_health_port), asyncio.TaskGroup() as ending:
         while not stop.is_set():
             try:
-                preparing = asyncio.create_task(_prepare(settings))
-                if not await _done(preparing, stop):
+                preparing = asyncio.create_task(_prepare(settings, schedule=not scheduled))
+                if not await _is_done(preparing, stop):
                     preparing.cancel()
-                    return
+                    break
                 worker = await preparing
-                pause = MIN_PAUSE
-                await _run(worker, health, stop)
+                pause, scheduled = MIN_PAUSE, True
+                running = asyncio.create_task(worker.run())
+                async with health.watch(worker) as back:
+                    _log.info("working on the task queue %s", worker.task_queue)
+                    if await _is_done(running, stop, back):
+                        await running
+                # Told to stop, or the server is back: then the next worker need not wait for this.
+                ending.create_task(_end(worker, running))
             except (RPCError, RuntimeError) as error:
                 _log.warning("no work from Temporal, again in %.2f s: %s", pause, error)
                 with suppress(TimeoutError):
@@ -73,28 +78,28 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
                 pause = min(2 * pause, MAX_PAUSE)
 
 
-async def _prepare(settings: Settings) -> Worker:
+async def _prepare(settings: Settings, *, schedule: bool) -> Worker:
     client = await connect(settings)
-    await schedule_clean_up(client, settings)
+    if schedule:
+        await schedule_clean_up(client, settings)
     return build_worker(client, settings)
 
 
-async def _run(worker: Worker, health: Health, stop: asyncio.Event) -> None:
-    running = asyncio.create_task(worker.run())
-    async with health.watch(worker):
-        _log.info("working on the task queue %s", worker.task_queue)
-        if not await _done(running, stop):
-            _log.info("stopping: takes no more work, and lets what runs finish")
-            await worker.shutdown()
-        await running
-
-
-async def _done(task: asyncio.Task[Any], stop: asyncio.Event) -> bool:
-    """Wait for a task or for `stop`, and say whether the task is done."""
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+async def _is_done(task: asyncio.Task[Any], *events: asyncio.Event) -> bool:
+    """Wait for a task, or for one of the events, and say whether the task is done."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait({task, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+    for each in waiting:
+        each.cancel()
     return task.done()
+
+
+async def _end(worker: Worker, running: asyncio.Task[None]) -> None:
+    _log.info("a worker takes no more work, and lets what runs finish")
+    await worker.shutdown()
+    # How it failed on the way, if it did, the SDK has logged.
+    with suppress(RPCError, RuntimeError):
+        await running
 
 
 async def _work_until_signal(settings: Settings) -> None:
