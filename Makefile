@@ -16,10 +16,10 @@ demo: .venv/.ready
 	@.venv/bin/python scripts/demo.py $(RUNNER)
 
 test: .venv/.ready
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 fast: .venv/.ready
-	.venv/bin/python -m pytest -m "not slow"
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: .venv/.ready
 	.venv/bin/ruff check
