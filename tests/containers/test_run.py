@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 import tomllib
@@ -42,10 +40,6 @@ def built(engine: Engine, template: Path, folder: Path, answers: Answers) -> Ite
     if engine.is_private:
         images = {service["image"] for service in stack.services.values()} - {stack.name}
         stand_ins.make(engine, [image.removeprefix("${IMAGE_PREFIX:-}") for image in images])
-    if answers["task_runner"] == "none":
-        subprocess.run(
-            [Path(sys.executable).with_name("uv"), "lock", "-q"], cwd=project, check=True
-        )
     try:
         stack.compose("build")
         yield stack
@@ -242,30 +236,44 @@ def test_the_web_interface_answers(up: Stack) -> None:
         assert httpx2.get(url, auth=("user", "a-password-of-the-tests")).status_code == 200
 
 
-def test_without_a_worker_the_api_does_the_jobs_from_an_image_of_the_locked_versions(
-    engine: Engine, template: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def locked(engine: Engine, template: Path, tmp_path: Path) -> Iterator[Stack]:
+    """A project without a worker that has a lock file, made in the image's own first stage."""
     with built(engine, template, tmp_path, {"task_runner": "none"}) as stack:
-        stack.compose("up", "--detach")
-        stack.wait_until_healthy()
-        assert stack.ended(stack.post("email", email(1)))["state"] == "succeeded"
-
-        locked = tomllib.loads((stack.project / "uv.lock").read_text())["package"]
-        versions = {package["name"]: package.get("version") for package in locked}
-        code = "import importlib.metadata as m; print(m.version('fastapi'))"
-        [api] = stack.containers("api")
-        assert api.exec_run(["python", "-c", code]).output.decode().strip() == versions["fastapi"]
-
-        stack.compose("stop")
-        api.reload()
-        assert api.attrs["State"]["ExitCode"] == 0
+        stage = f"{stack.name}-build"
+        engine.run(
+            "docker", "build", "--network=host", "--target=build", "--tag", stage,
+            "--build-arg", f"IMAGE_PREFIX={os.environ.get('IMAGE_PREFIX', '')}", stack.project,
+        )  # fmt: skip
+        engine.run(
+            "docker", "run", "--rm", "--network=host", "--workdir=/project",
+            "--volume", f"{stack.project}:/project", stage, "uv", "lock",
+        )  # fmt: skip
+        engine.client.images.remove(stage, force=True)
+        yield stack
 
 
-def test_a_lock_file_that_does_not_fit_is_not_ignored(
-    engine: Engine, template: Path, tmp_path: Path
-) -> None:
-    with built(engine, template, tmp_path, {"task_runner": "none"}) as stack:
-        settings = stack.project / "pyproject.toml"
-        settings.write_text(settings.read_text().replace('"uvicorn>=', '"tomli",\n    "uvicorn>='))
-        with pytest.raises(AssertionError, match="needs to be updated"):
-            stack.compose("build")
+def test_the_versions_of_the_lock_file_are_in_the_image(locked: Stack) -> None:
+    lock = tomllib.loads((locked.project / "uv.lock").read_text())
+    versions = {package["name"]: package.get("version") for package in lock["package"]}
+    locked.compose("build")
+    code = "import importlib.metadata as m; print(m.version('fastapi'), end='')"
+    version = locked.compose("run", "--rm", "-T", "--no-deps", "api", "python", "-c", code)
+    assert versions["fastapi"] in version
+
+
+def test_a_lock_file_that_does_not_fit_is_not_ignored(locked: Stack) -> None:
+    settings = locked.project / "pyproject.toml"
+    settings.write_text(settings.read_text().replace('"uvicorn>=', '"tomli",\n    "uvicorn>='))
+    with pytest.raises(AssertionError, match="needs to be updated"):
+        locked.compose("build")
+
+
+def test_without_a_worker_the_api_does_the_jobs_and_ends_by_itself(locked: Stack) -> None:
+    locked.compose("up", "--detach")
+    locked.wait_until_healthy()
+    assert locked.ended(locked.post("email", email(1)))["state"] == "succeeded"
+    [api] = locked.containers("api")
+    locked.compose("stop")
+    api.reload()
+    assert api.attrs["State"]["ExitCode"] == 0
