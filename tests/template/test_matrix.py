@@ -215,9 +215,17 @@ def test_ruff_finds_nothing(project: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("python_version", PYTHONS)
 @pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
-def test_mypy_finds_nothing(runner: Answers, python_version: str, render: Render) -> None:
+def test_mypy_finds_nothing(
+    runner: Answers, python_version: str, render: Render, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     project = render({**runner, "docs_language": "en", "python_version": python_version})
+    # What the projects have in common, their dependencies, is analysed once.
+    cache = tmp_path_factory.getbasetemp() / "mypy"
     done = subprocess.run(
-        [sys.executable, "-m", "mypy"], cwd=project, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "mypy", "--cache-dir", cache],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
