@@ -1,6 +1,6 @@
 """How many jobs a second, at what cost: Celery's defaults, cookiecutter-django's settings, and ours.
 
-    python -m benchmarks.celery_throughput [--jobs 3000] [--rounds 3]
+    python -m benchmarks.celery_throughput [--jobs 3000] [--rounds 3] [--only nothing|waiting]
 
 Needs `redis-server` on this machine. All three run in turn, on the same Redis with its log
 on disk, in every round; the medians are printed. A worker is frozen while the jobs are
@@ -97,7 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=3_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=["nothing", "waiting"])
     options = parser.parse_args()
+    tables = {"Nothing to do": NOTHING, "10 ms of waiting": WAITING}
+    if options.only:
+        tables = {title: cases for title, cases in tables.items() if options.only in title.lower()}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         redis = Redis(folder / "redis")
@@ -111,7 +115,7 @@ def main() -> None:
         }.items():
             (project.folder / f"{name}.py").write_text(text)
         bench = Bench(project.folder, project.environment, redis)
-        for title, cases in {"Nothing to do": NOTHING, "10 ms of waiting": WAITING}.items():
+        for title, cases in tables.items():
             rounds = [
                 [bench.run(case, options.jobs) for case in cases] for _ in range(options.rounds)
             ]
