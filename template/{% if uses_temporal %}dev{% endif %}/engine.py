@@ -42,9 +42,10 @@ def main() -> None:
         int(port),
         *("--namespace", config["namespace"]),
         *("--db-filename", str(settings.data_dir / "temporal.db")),
-        # To write ahead, and not to wait for the disk at each step, is five times as fast.
+        # To write ahead, and seldom wait for the disk, is as fast as to keep nothing at all.
         *("--sqlite-pragma", "journal_mode=wal"),
         *("--sqlite-pragma", "synchronous=normal"),
+        *("--sqlite-pragma", "wal_autocheckpoint=10000"),
     )
     os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted
 

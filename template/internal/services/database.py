@@ -9,7 +9,11 @@ import aiosqlite
 LOCK_TIMEOUT = 10.0
 """How long, in seconds, a write waits for another process to finish its own."""
 
+# Readers and one writer at a time do not wait for each other, and a killed process loses
+# nothing that was committed.
 _SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS contacts (
     email TEXT PRIMARY KEY,
     name TEXT NOT NULL
@@ -32,10 +36,6 @@ async def connect(data_dir: Path) -> AsyncIterator[aiosqlite.Connection]:
     async with aiosqlite.connect(
         _file(data_dir), timeout=LOCK_TIMEOUT, isolation_level=None
     ) as database:
-        # Readers and one writer at a time do not wait for each other, and a killed
-        # process loses nothing that was committed.
-        await database.execute("PRAGMA journal_mode = WAL")
-        await database.execute("PRAGMA synchronous = NORMAL")
         await database.executescript(_SCHEMA)
         yield database
 
