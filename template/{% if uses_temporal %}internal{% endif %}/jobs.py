@@ -1,7 +1,7 @@
 """The seam between the API and the work: a job is a Temporal workflow, and has its id."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from pydantic import JsonValue
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
@@ -105,7 +105,7 @@ async def get(job_id: str) -> Job:
         try:
             description = await client.get_workflow_handle(job_id).describe()
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+            if error.status is RPCStatusCode.NOT_FOUND and not _lacks_namespace(error):
                 raise JobNotFound(job_id) from error
             raise
         if description.workflow_type not in WORKFLOWS:
@@ -147,7 +147,9 @@ async def list_failed(limit: int) -> list[Job]:
     with _engine() as client:
         async for execution in client.list_workflows(query):
             # The list knows runs; a job that was retried is as its last run is.
-            if execution.workflow_type in WORKFLOWS and execution.id not in jobs:
+            if execution.id in jobs:
+                continue
+            with suppress(JobNotFound):
                 job = await get(execution.id)
                 if job.state is JobState.FAILED:
                     jobs[job.id] = job
@@ -185,14 +187,17 @@ def _engine() -> Iterator[Client]:
     try:
         yield _client
     except RPCError as error:
-        details = error.grpc_status.details
-        no_namespace = any(each.Is(NamespaceNotFoundFailure.DESCRIPTOR) for each in details)
-        if error.status in _AWAY or no_namespace:
+        if error.status in _AWAY or _lacks_namespace(error):
             raise EngineUnavailable(f"Temporal does not answer: {error}") from error
         raise
     except RuntimeError as error:
         # What a lazy client raises when its first call finds no server.
         raise EngineUnavailable(f"Temporal does not answer: {error}") from error
+
+
+def _lacks_namespace(error: RPCError) -> bool:
+    details = error.grpc_status.details
+    return any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in details)
 
 
 def _state(description: WorkflowExecutionDescription) -> JobState:
@@ -226,8 +231,9 @@ async def _outcome(
     try:
         return await handle.result(follow_runs=False), None
     except WorkflowFailureError as error:
-        cause: BaseException = error.cause
+        cause = error.cause
         if isinstance(cause, ActivityError) and cause.cause:
             cause = cause.cause
-        kind = cause.type if isinstance(cause, ApplicationError) else type(cause).__name__
-        return None, f"{kind}: {cause}"
+        if isinstance(cause, ApplicationError):
+            return None, f"{cause.type}: {cause.message}"
+        return None, f"{type(cause).__name__}: {cause}"

@@ -1,21 +1,28 @@
 """The worker, and its connection to the server."""
 
+import asyncio
+import dataclasses
 import importlib
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from api.main import app
 from internal import jobs
-from internal.config import Settings, get_settings
+from internal.config import Settings
 from internal.workers import worker
 from internal.workers.connection import connect, connection
 from internal.workers.health import Health
+from internal.workers.interceptor import ActivityInterceptor
 from internal.workers.main import main
 from tests.conftest import free_port
 from tests.test_workflows import until
@@ -56,6 +63,23 @@ async def test_an_import_that_is_not_passed_through_is_refused(
     assert "internal" in str(refusal.value.__cause__)
 
 
+class Endless(ActivityInboundInterceptor):
+    def __init__(self) -> None: ...
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        await asyncio.sleep(60)
+
+
+async def test_an_attempt_ends_before_the_server_starts_the_next() -> None:
+    environment = ActivityEnvironment()
+    limit = timedelta(seconds=0.1)
+    environment.info = dataclasses.replace(environment.info, start_to_close_timeout=limit)
+    attempt = ActivityInterceptor().intercept_activity(Endless())
+    anything = ExecuteActivityInput(fn=main, args=(), executor=None, headers={})
+    with pytest.raises(TimeoutError):
+        await environment.run(attempt.execute_activity, anything)
+
+
 def test_the_worker_waits_for_its_server_and_ends_when_it_is_told() -> None:
     environment = os.environ | {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
     with subprocess.Popen(WORKER, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
@@ -81,12 +105,15 @@ async def test_the_worker_is_ready_while_the_server_sees_it(
         assert not await ready()
 
 
-async def test_without_a_server_the_api_says_when_to_come_back(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("missing", ["server", "namespace"])
+async def test_without_its_engine_the_api_says_when_to_come_back(
+    engine: None, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = get_settings().model_copy(update={"temporal_address": f"127.0.0.1:{free_port()}"})
-    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
-    monkeypatch.setattr(jobs, "_client", await connect(absent, lazy=True))
+    if missing == "server":
+        monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+    else:
+        monkeypatch.setenv("TEMPORAL_NAMESPACE", "missing")
+    monkeypatch.setattr(jobs, "_client", await connect(Settings(), lazy=True))
     transport = httpx2.ASGITransport(app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://api") as api:
         for path in ("/readyz", "/jobs/email-1", "/jobs?state=failed"):

@@ -64,6 +64,12 @@ async def test_a_wrong_argument_is_not_tried_again(temporal: Client, runner: Non
     assert failure.value.cause.cause.type == "ValueError"
 
 
+def test_a_failed_job_says_why(client: TestClient) -> None:
+    job_id = client.post("/jobs/import", json={"file": "nowhere.csv"}).json()["id"]
+    reason = "InvalidFile: There is no file nowhere.csv in the imports folder."
+    assert wait(client, job_id)["error"] == reason
+
+
 async def test_another_worker_goes_on_with_an_import(temporal: Client, own_queue: Settings) -> None:
     file = contacts_file(rows=1_000)
     job: WorkflowHandle[Any, dict[str, int]]

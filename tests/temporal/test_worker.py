@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -94,6 +95,34 @@ async def test_json_logs_name_the_job_the_workflow_and_the_activity(stack: Stack
     assert failed["temporal_activity"]["workflow_id"] == handle.id
     assert failed["temporal_activity"]["activity_type"] == "import_contacts_activity"
     assert failed["temporal_activity"]["attempt"] == 1
+
+
+async def test_a_worker_with_a_version_works_when_its_version_is_the_current_one(
+    stack: Stack,
+) -> None:
+    await stack.start_worker(TEMPORAL_DEPLOYMENT_NAME="app", TEMPORAL_WORKER_BUILD_ID="2")
+    temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
+    assert temporal
+    makes_it_current = [
+        temporal, "worker", "deployment", "set-current-version", "--address", stack.address,
+        "--deployment-name", "app", "--build-id", "2", "--yes",
+    ]  # fmt: skip
+
+    async def is_current() -> bool:
+        # The server knows a version a moment after its first poll.
+        done = await asyncio.to_thread(subprocess.run, makes_it_current, capture_output=True)
+        return done.returncode == 0
+
+    await until(is_current)
+    job = await stack.client.start_workflow(
+        "EmailNotificationWorkflow",
+        args=["ada@example.com", "Hello"],
+        id="email-1",
+        task_queue=QUEUE,
+    )
+    assert await job.result() is True
+    version = (await job.describe()).raw_description.workflow_execution_info.versioning_info
+    assert version.deployment_version.build_id == "2"
 
 
 async def test_an_import_is_cancelled_in_less_than_a_second(stack: Stack) -> None:

@@ -1,5 +1,10 @@
-"""What holds for every activity: its log lines name the job, and a `PermanentError` is final."""
+"""What holds for every activity.
 
+Its log lines name the job, it ends before its attempt is given to another worker, and a
+`PermanentError` makes that attempt the last one.
+"""
+
+import asyncio
 from typing import Any
 
 from temporalio import activity
@@ -20,9 +25,13 @@ class ActivityInterceptor(Interceptor):
 
 class _Attempt(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        job_id.set(activity.info().workflow_id or "")
+        info = activity.info()
+        job_id.set(info.workflow_id or "")
+        limit = info.start_to_close_timeout
         try:
-            return await super().execute_activity(input)
+            # The server does not tell an attempt that its time is over: it starts the next.
+            async with asyncio.timeout(limit.total_seconds() * 0.9 if limit else None):
+                return await super().execute_activity(input)
         except PermanentError as error:
             raise ApplicationError(
                 str(error), type=type(error).__name__, non_retryable=True

@@ -108,4 +108,8 @@ async def _work_until_signal(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await work(settings, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The loop would leave them as they were, and another one could still end us otherwise.
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     _log.info("stopped")
