@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
         "GIT_CONFIG_NOSYSTEM": "1",
         "NO_COLOR": "1",
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts() -> None:
+    """Let processes be interrupted, even if the suite runs where a shell made it immune."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
