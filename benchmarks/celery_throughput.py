@@ -1,11 +1,11 @@
 """How many jobs a second, at what cost: Celery's defaults, cookiecutter-django's settings, and ours.
 
-    python -m benchmarks.celery_throughput [--jobs 3000] [--rounds 3] [--only nothing|waiting]
+    python -m benchmarks.celery_throughput [--broker redis|rabbitmq] [--jobs 2000] [--rounds 3]
 
-Needs `redis-server` on this machine. All three run in turn, on the same Redis with its log
-on disk, in every round; the medians are printed. A worker is frozen while the jobs are
-enqueued, so that only working is measured. "Ours" are jobs of a generated project: recorded,
-leased, acknowledged late. On a busy machine the CPU a job is the steadier figure.
+Needs `redis-server`, or it and `rabbitmq-server`, on this machine. All run in turn, on the same
+broker with its log on disk, in every round; the medians are printed. Workers are frozen while
+the jobs are enqueued, so that only working is measured. "Ours" are jobs of a generated project:
+recorded, leased, acknowledged late. On a busy machine the CPU a job is the steadier figure.
 """
 
 import argparse
@@ -20,9 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis as redis_client
-
-from tests.celery_runner.brokers import Redis
+from tests.celery_runner.brokers import RabbitMQ, Redis, Server
 from tests.celery_runner.project import BIN, generate, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +31,6 @@ import os, time
 from celery import Celery
 
 app = Celery("bench", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_RESULT_BACKEND"])
-app.conf.task_default_queue = "sample"
 
 @app.task
 def nothing():
@@ -77,6 +74,7 @@ class Case:
     module: str
     task: str
     options: tuple[str, ...] = ()
+    workers: int = 1
 
 
 NOTHING = [
@@ -89,13 +87,15 @@ WAITING = [
     Case("cookiecutter-django's settings", "cookiecutter", "wait"),
     Case("ours", "ours", "wait"),
     Case("ours, -P threads -c 20", "ours", "wait", ("-P", "threads", "-c", "20")),
+    Case("ours, two of these workers", "ours", "wait", ("-P", "threads", "-c", "20"), workers=2),
 ]
 
 
 def main() -> None:
     """Measure every case, round by round, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--jobs", type=int, default=3_000)
+    parser.add_argument("--broker", choices=["redis", "rabbitmq"], default="redis")
+    parser.add_argument("--jobs", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["nothing", "waiting"])
     options = parser.parse_args()
@@ -107,14 +107,19 @@ def main() -> None:
         redis = Redis(folder / "redis")
         stack.callback(redis.close)
         redis.start()
-        project = generate(ROOT, folder / "sample", redis, redis)
+        broker: Server = redis
+        if options.broker == "rabbitmq":
+            broker = RabbitMQ(folder / "rabbitmq")
+            stack.callback(broker.close)
+            broker.start()
+        project = generate(ROOT, folder / "sample", broker, redis)
         for name, text in {
             "defaults": DEFAULTS,
             "cookiecutter": DEFAULTS + COOKIECUTTER_DJANGO,
             "ours": OURS,
         }.items():
             (project.folder / f"{name}.py").write_text(text)
-        bench = Bench(project.folder, project.environment, redis)
+        bench = Bench(project.folder, project.environment)
         for title, cases in tables.items():
             rounds = [
                 [bench.run(case, options.jobs) for case in cases] for _ in range(options.rounds)
@@ -129,37 +134,42 @@ def main() -> None:
 class Bench:
     """Runs workers of a project, and measures them."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], redis: Redis) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.environment = environment | {"PYTHONPATH": str(folder)}
-        self.redis = redis
 
     def run(self, case: Case, jobs: int) -> tuple[float, float]:
         """Return jobs a second, and milliseconds of CPU a job."""
         log = self.folder / "bench.log"
-        with redis_client.Redis.from_url(f"{self.redis.url}/0") as broker:
-            broker.flushall()
-            command = [BIN / "celery", "-A", case.module, "worker", "-l", "INFO", "-c", "2"]
-            with log.open("wb") as output:
-                worker = subprocess.Popen(
-                    [*command, *case.options], cwd=self.folder, env=self.environment,
+        command = [BIN / "celery", "-A", case.module, "worker", "-l", "INFO", "-c", "2"]
+        with log.open("wb") as output:
+            workers = [
+                subprocess.Popen(
+                    [*command, "-n", f"{number}@%h", *case.options],
+                    cwd=self.folder, env=self.environment,
                     stdout=output, stderr=output, start_new_session=True,
-                )  # fmt: skip
-            try:
-                until(lambda: " ready." in log.read_text())
-                time.sleep(1)
-                os.killpg(worker.pid, signal.SIGSTOP)
-                code = f"import {case.module} as m\nfor _ in range({jobs}): m.{case.task}.delay()"
-                subprocess.run(
-                    [sys.executable, "-c", code],
-                    cwd=self.folder, env=self.environment, check=True,
-                )  # fmt: skip
-                before, begun = cpu(worker.pid), time.monotonic()
-                os.killpg(worker.pid, signal.SIGCONT)
-                until(lambda: not broker.llen("sample") and not broker.hlen("unacked"), 300)
-                seconds = time.monotonic() - begun
-                return jobs / seconds, (cpu(worker.pid) - before) * 1000 / jobs
-            finally:
+                )
+                for number in range(case.workers)
+            ]  # fmt: skip
+        pids = [worker.pid for worker in workers]
+        try:
+            until(lambda: log.read_text().count(" ready.") == case.workers)
+            time.sleep(1)
+            for pid in pids:
+                os.killpg(pid, signal.SIGSTOP)
+            code = f"import {case.module} as m\nfor _ in range({jobs}): m.{case.task}.delay()"
+            subprocess.run(
+                [sys.executable, "-c", code],
+                cwd=self.folder, env=self.environment, check=True,
+            )  # fmt: skip
+            before, begun = sum(map(cpu, pids)), time.monotonic()
+            for pid in pids:
+                os.killpg(pid, signal.SIGCONT)
+            until(lambda: log.read_bytes().count(b" succeeded in ") >= jobs, 300)
+            seconds = time.monotonic() - begun
+            return jobs / seconds, (sum(map(cpu, pids)) - before) * 1000 / jobs
+        finally:
+            for worker in workers:
                 os.killpg(worker.pid, signal.SIGKILL)
                 worker.wait()
 

@@ -143,5 +143,5 @@ def test_a_broker_whose_certificate_is_for_another_host_is_refused(
     project.environment["SSL_CERT_FILE"] = brokers["trusted"]
     url = project.environment["CELERY_BROKER_URL"]
     project.environment["CELERY_BROKER_URL"] = url.replace("127.0.0.1", "localhost")
-    with pytest.raises(Refused, match="CERTIFICATE_VERIFY_FAILED.* mismatch"):
+    with pytest.raises(Refused, match=r"CERTIFICATE_VERIFY_FAILED.* mismatch"):
         project.ask("asyncio.run(jobs.check())")
