@@ -7,7 +7,7 @@ a worker where to look, so a second one does no harm, and the sweep replaces a l
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -59,12 +59,12 @@ class Outcome:
 
 def create(job_id: str, call: Call, due: float = 0.0) -> bool:
     """Write the record of a new job; return False if there is one."""
-    return bool(_step("create", job_id, _ms(due), json.dumps(asdict(call))))
+    return bool(_step("create", job_id, _ms(due), json.dumps(vars(call))))
 
 
 def take(job_id: str, owner: str, silence: float, call: Call) -> str:
     """Make `owner` the one who runs the job: "taken", or the reason why not."""
-    return str(_step("take", job_id, owner, _ms(silence), _kept(), json.dumps(asdict(call))))
+    return str(_step("take", job_id, owner, _ms(silence), _kept(), json.dumps(vars(call))))
 
 
 def renew(job_id: str, owner: str, progress: Progress | None) -> str:

@@ -15,6 +15,9 @@ from tests.celery_runner.project import Project, Refused, generate
 
 pytestmark = pytest.mark.slow
 
+OTHER_HOST = "127.0.0.2"
+"""Another name of this machine, for which there is no certificate."""
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -37,7 +40,7 @@ class SecureRedis(Redis):
 
     def command(self) -> list[str]:
         return [
-            str(self.program()), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+            str(self.program()), "--bind", "127.0.0.1", OTHER_HOST, "--dir", str(self.folder), "--save", "",
             "--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no",
             "--tls-cert-file", str(self.certificate.certificate),
             "--tls-key-file", str(self.certificate.key),
@@ -56,6 +59,7 @@ class SecureRabbitMQ(RabbitMQ):
         (folder / "rabbitmq.conf").write_text(
             "listeners.tcp = none\n"
             f"listeners.ssl.1 = 127.0.0.1:{self.port}\n"
+            f"listeners.ssl.2 = {OTHER_HOST}:{self.port}\n"
             f"ssl_options.certfile = {certificate.certificate}\n"
             f"ssl_options.keyfile = {certificate.key}\n"
         )
@@ -142,6 +146,6 @@ def test_a_broker_whose_certificate_is_for_another_host_is_refused(
 ) -> None:
     project.environment["SSL_CERT_FILE"] = brokers["trusted"]
     url = project.environment["CELERY_BROKER_URL"]
-    project.environment["CELERY_BROKER_URL"] = url.replace("127.0.0.1", "localhost")
+    project.environment["CELERY_BROKER_URL"] = url.replace("127.0.0.1", OTHER_HOST)
     with pytest.raises(Refused, match=r"CERTIFICATE_VERIFY_FAILED.* mismatch"):
         project.ask("asyncio.run(jobs.check())")
