@@ -215,9 +215,6 @@ def _in_commit(project: Tree, names: list[str]) -> set[bytes]:
     return kept
 
 
-UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-
-
 @given(
     start=st.sets(paths, min_size=3),
     seed=numbers,
