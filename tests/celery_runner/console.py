@@ -6,10 +6,14 @@ import json
 import sys
 
 import faults
+from fastapi.testclient import TestClient
 
+from api.main import app as api_app
 from internal import job_records, job_task, jobs
 from internal.celery_app import app
 from internal.celery_tasks import send_email
+
+api = TestClient(api_app)
 
 for line in sys.stdin:
     try:

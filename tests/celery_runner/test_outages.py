@@ -12,6 +12,11 @@ from tests.celery_runner.project import Project, Refused
 
 pytestmark = pytest.mark.slow
 
+EMAIL_OVER_HTTP = (
+    "(lambda answer: (answer.status_code, dict(answer.headers)))"
+    "(api.post('/jobs/email', json={'to': 'ada@example.com', 'subject': 'Hello'}))"
+)
+
 
 def test_a_job_whose_worker_was_killed_runs_elsewhere_and_a_long_one_stays(
     project: Project,
@@ -111,5 +116,9 @@ def test_a_frozen_broker_is_reported_within_ten_seconds(project: Project, connec
             with pytest.raises(Refused, match="EngineUnavailable"):
                 project.ask(question)
             assert time.monotonic() - asked < 10
+        asked = time.monotonic()
+        status, headers = project.ask(EMAIL_OVER_HTTP)
+        assert (status, headers["retry-after"].isdigit()) == (503, True)
+        assert time.monotonic() - asked < 10
     finally:
         project.broker.signal(signal.SIGCONT)
