@@ -16,10 +16,10 @@ demo: .venv/.ready
 	@.venv/bin/python scripts/demo.py $(RUNNER)
 
 test: .venv/.ready
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 fast: .venv/.ready
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: .venv/.ready
 	.venv/bin/ruff check
