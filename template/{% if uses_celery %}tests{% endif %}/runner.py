@@ -65,12 +65,6 @@ class Worker:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def stop(self) -> None:
-        """Let it end its tasks."""
-        assert self.process
-        self.process.terminate()
-        self.process.wait(TIMEOUT)
-
 
 @pytest.fixture(scope="session")
 def engine(
@@ -95,7 +89,7 @@ def runner(
     worker = Worker(tmp_path_factory.mktemp("worker") / "log")
     worker.start()
     yield worker
-    worker.stop()
+    worker.kill()
 
 
 def _answers(url: str) -> bool:

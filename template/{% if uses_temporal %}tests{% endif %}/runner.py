@@ -63,13 +63,12 @@ def server() -> Iterator[str]:
 
 @contextmanager
 def process(arguments: list[str]) -> Iterator[None]:
-    """Run a process, and stop it in the end."""
+    """Run a process, and end it when it is not needed any more."""
     with subprocess.Popen(arguments) as running:
         try:
             yield
         finally:
-            running.terminate()
-            running.wait(30)
+            running.kill()
 
 
 def _wait_for(port: int) -> None:
