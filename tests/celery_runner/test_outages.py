@@ -22,7 +22,8 @@ def test_a_job_whose_worker_was_killed_runs_elsewhere_and_a_long_one_stays(
     project: Project,
 ) -> None:
     limit = 15 if project.broker is project.redis else 2
-    with project.worker("-n", "other@%h", "-c", "6"):
+    # It has room for all seven jobs: none of them waits for another to end.
+    with project.worker("-n", "other@%h", "-c", "8"):
         long = project.enqueue("sleep", limit + 3)
         project.started(long)
         with project.worker("-n", "victim@%h") as victim:
