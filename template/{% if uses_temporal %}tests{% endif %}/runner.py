@@ -54,9 +54,13 @@ def own_queue(engine: None) -> Settings:
 def server() -> Iterator[str]:
     """Run a development server that keeps nothing, and return its address."""
     port = free_port()
-    # A workflow is told early that its history is long, for the tests of what it does then.
-    early = ("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=20")
-    with process(command(port, "--headless", "--log-level", "error", *early)):
+    # For the tests of what a workflow does when its history is long: it is told early, and
+    # goes on in a new run without a pause.
+    long_histories = (
+        *("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=20"),
+        *("--dynamic-config-value", 'history.workflowIdReuseMinimalInterval="0s"'),
+    )
+    with process(command(port, "--headless", "--log-level", "error", *long_histories)):
         _wait_for(port)
         yield f"127.0.0.1:{port}"
 
