@@ -86,8 +86,8 @@ WAITING = [
     Case("Celery's defaults", "defaults", "wait"),
     Case("cookiecutter-django's settings", "cookiecutter", "wait"),
     Case("ours", "ours", "wait"),
-    Case("ours, -P threads -c 20", "ours", "wait", ("-P", "threads", "-c", "20")),
-    Case("ours, two of these workers", "ours", "wait", ("-P", "threads", "-c", "20"), workers=2),
+    Case("ours, -P threads -c 8", "ours", "wait", ("-P", "threads", "-c", "8")),
+    Case("ours, four of these workers", "ours", "wait", ("-P", "threads", "-c", "8"), workers=4),
 ]
 
 

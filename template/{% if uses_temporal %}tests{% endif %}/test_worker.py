@@ -34,7 +34,7 @@ def test_the_worker_is_checked_without_a_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["worker", "--check"])
-    main()
+    assert main() == 0
     assert capsys.readouterr().out == "The worker is complete.\n"
 
 

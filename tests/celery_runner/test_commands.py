@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,13 @@ def test_the_beat_command_fires_what_is_scheduled(project: Project, beat: Path) 
         assert re.fullmatch(r"cleanup-\d{8}T\d{4}", job_id)
         assert project.ended(job_id)["state"] == "succeeded"
         for role in ("worker", "beat"):
-            check = [sys.executable, "-m", "internal.celery_check", role]
-            subprocess.run(check, cwd=project.folder, env=project.environment, check=True)
+            until(partial(seen_alive, project, role))
+
+
+def seen_alive(project: Project, role: str) -> bool:
+    check = [sys.executable, "-m", "internal.celery_check", role]
+    ended = subprocess.run(check, check=False, cwd=project.folder, env=project.environment)
+    return ended.returncode == 0
 
 
 def answers(url: str) -> bool:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ EVENTS = {
     "shutil.copyfile",
     "subprocess.Popen",
 }
+
+
+@pytest.fixture(autouse=True)
+def what_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a killed process cannot remove among the tests' own files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def updated(project: Path, stop_at: int | None, count: object) -> None:

@@ -6,8 +6,8 @@ import signal
 import sys
 
 
-def main() -> None:
-    """Run the worker until SIGTERM or SIGINT, or only check it."""
+def main() -> int:
+    """Run the worker until SIGTERM or SIGINT, or only check it, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m internal.workers.main")
     parser.add_argument(
         "--check", action="store_true", help="check what is registered, without a server, and end"
@@ -19,17 +19,18 @@ def main() -> None:
 
     problem = running.check()
     if problem:
-        sys.exit(f"The worker cannot start: {problem}")
+        print(f"The worker cannot start: {problem}", file=sys.stderr)
+        return 1
     if arguments.check:
-        print("The worker is complete.")
-        return
-    code = running.run()
-    # Threads of the SDK may still run, and can crash an interpreter that ends in order.
-    os._exit(code)
+        print("The worker is complete.", flush=True)
+        return 0
+    return running.run()
 
 
 if __name__ == "__main__":
     for number in (signal.SIGTERM, signal.SIGINT):
         # Until the worker works, there is nothing that must be finished.
         signal.signal(number, lambda *_: os._exit(0))
-    main()
+    code = main()
+    # Threads of the SDK may still run, and can crash an interpreter that ends in order.
+    os._exit(code)
