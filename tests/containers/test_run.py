@@ -181,15 +181,15 @@ def test_more_workers_share_the_load(up: Stack) -> None:
 
 def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
     scale(up, 3)
-    up.write_contacts("killed.csv", rows=5_000)
-    jobs = {up.post("import", {"file": "killed.csv"}): 5_000 for _ in range(2)}
+    up.write_contacts("killed.csv", rows=10_000)
+    jobs = {up.post("import", {"file": "killed.csv"}): 10_000 for _ in range(2)}
 
     def killed() -> bool:
         for worker in up.containers("worker"):
             log = worker.logs()
             for job_id in jobs:
                 progress = up.job(job_id)["progress"]
-                if job_id.encode() in log and progress and 0 < progress["done"] < 5_000:
+                if job_id.encode() in log and progress and 0 < progress["done"] < 10_000:
                     worker.kill()
                     return True
         return False
