@@ -1,10 +1,9 @@
 """What the tests need of the task runner: a Temporal server, and the worker."""
 
+import asyncio
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -54,6 +53,7 @@ def own_queue(engine: None) -> Settings:
 def server() -> Iterator[str]:
     """Run a development server that keeps nothing, and return its address."""
     port = free_port()
+    address = f"127.0.0.1:{port}"
     # For the tests of what a workflow does when its history is long: it is told early, and
     # goes on in a new run without a pause.
     long_histories = (
@@ -61,8 +61,8 @@ def server() -> Iterator[str]:
         *("--dynamic-config-value", 'history.workflowIdReuseMinimalInterval="0s"'),
     )
     with process(command(port, "--headless", "--log-level", "error", *long_histories)):
-        _wait_for(port)
-        yield f"127.0.0.1:{port}"
+        asyncio.run(_connect_to(address))
+        yield address
 
 
 @contextmanager
@@ -75,13 +75,13 @@ def process(arguments: list[str]) -> Iterator[None]:
             running.kill()
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, f"nobody listens on port {port}"
-            time.sleep(0.02)
-        else:
-            return
+async def _connect_to(address: str) -> None:
+    """Wait for the server: for a moment, it listens before it answers."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await Client.connect(address)
+            except RuntimeError:
+                await asyncio.sleep(0.02)
+            else:
+                return
