@@ -42,7 +42,7 @@ def main() -> None:
         int(port),
         *("--namespace", config["namespace"]),
         *("--db-filename", str(settings.data_dir / "temporal.db")),
-        # Not to wait for the disk is as fast as to keep nothing at all. A killed server loses
+        # Not to wait for the disk is nearly as fast as to keep nothing. A killed server loses
         # nothing by it, a machine without power may.
         *("--sqlite-pragma", "journal_mode=wal"),
         *("--sqlite-pragma", "synchronous=off"),
