@@ -1,6 +1,8 @@
 RUNNER ?= temporal
 PYTHON ?= python3
 
+PYTEST := .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .PHONY: help demo test fast lint docs
@@ -16,10 +18,10 @@ demo: .venv/.ready
 	@.venv/bin/python scripts/demo.py $(RUNNER)
 
 test: .venv/.ready
-	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 fast: .venv/.ready
-	.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/.ready
 	.venv/bin/ruff check

@@ -81,11 +81,10 @@ asyncio.run(main())
 """
 
 IN_MEMORY = """
-import os
+import os, sys
 from dev.engine import command
 
-port = int(os.environ["TEMPORAL_ADDRESS"].rpartition(":")[2])
-server = command(port, "--headless", "--log-level", "error")
+server = command(int(sys.argv[1]), "--headless", "--log-level", "error")
 os.execv(server[0], server)
 """
 
@@ -149,7 +148,7 @@ def stacks(port: int) -> dict[str, tuple[list[str], str]]:
     as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
     return {
         "generated": ([sys.executable, "-m", "dev.engine"], GENERATED),
-        "in memory": ([sys.executable, "-c", IN_MEMORY], GENERATED),
+        "in memory": ([sys.executable, "-c", IN_MEMORY, str(port)], GENERATED),
         "as it comes": ([*as_it_comes, "--port", str(port)], AS_IT_COMES),
     }
 

@@ -14,9 +14,9 @@ from internal.config import get_settings
 from tests.conftest import Mailbox
 
 TIMEOUT = 30.0
+ENDED = {"succeeded", "failed", "cancelled"}
 ENDLESS = 50_000
 """Rows of an import that is stopped long before it has done them all."""
-ENDED = {"succeeded", "failed", "cancelled"}
 
 
 def wait(client: TestClient, job_id: str, states: set[str] = ENDED) -> dict[str, Any]:

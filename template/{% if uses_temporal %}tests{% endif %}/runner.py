@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -15,6 +15,15 @@ from dev.engine import command
 from internal.config import Settings, get_settings
 from internal.workers.connection import connect
 from tests.conftest import Mailbox, free_port
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    """Wait until something is true."""
+    async with asyncio.timeout(30):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +70,8 @@ def server() -> Iterator[str]:
         *("--dynamic-config-value", 'history.workflowIdReuseMinimalInterval="0s"'),
     )
     with process(command(port, "--headless", "--log-level", "error", *long_histories)):
-        asyncio.run(_connect_to(address))
+        # For a moment, it listens before it answers.
+        asyncio.run(until(lambda: _answers(address)))
         yield address
 
 
@@ -75,13 +85,9 @@ def process(arguments: list[str]) -> Iterator[None]:
             running.kill()
 
 
-async def _connect_to(address: str) -> None:
-    """Wait for the server: for a moment, it listens before it answers."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await Client.connect(address)
-            except RuntimeError:
-                await asyncio.sleep(0.02)
-            else:
-                return
+async def _answers(address: str) -> bool:
+    try:
+        await Client.connect(address)
+    except RuntimeError:
+        return False
+    return True

@@ -25,7 +25,7 @@ from internal.workers.health import Health
 from internal.workers.interceptor import ActivityInterceptor
 from internal.workers.main import main
 from tests.conftest import free_port
-from tests.test_workflows import until
+from tests.runner import until
 
 WORKER = [sys.executable, "-m", "internal.workers.main"]
 

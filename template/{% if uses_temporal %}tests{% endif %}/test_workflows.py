@@ -1,7 +1,5 @@
 """What is true of jobs because they are Temporal workflows."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -22,15 +20,8 @@ from internal.workers.schedules import schedule_clean_up
 from internal.workers.worker import build_worker
 from internal.workers.workflows import EmailNotificationWorkflow, ImportContactsWorkflow
 from tests.conftest import Mailbox
+from tests.runner import until
 from tests.test_jobs import ENDLESS, contacts_file, imported, shorten, someone, wait
-
-
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(0.02)
 
 
 def schedule_of(client: Client, settings: Settings) -> ScheduleHandle:
@@ -86,6 +77,7 @@ async def test_another_worker_goes_on_with_an_import(temporal: Client, own_queue
         )
         await until(has_begun)
     done = imported(file)
+    assert done < ENDLESS
     shorten(file, done + 10)
 
     async with build_worker(temporal, own_queue):
