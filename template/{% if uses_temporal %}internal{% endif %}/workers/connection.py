@@ -9,7 +9,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
-from temporalio.service import RetryConfig
+from temporalio.service import GrpcCompression, RetryConfig
 
 from internal.config import Settings
 
@@ -23,6 +23,8 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
         **connection(settings),
         data_converter=pydantic_data_converter,
         retry_config=_RETRY,
+        # Jobs are small: to compress each call costs more time than it saves.
+        grpc_compression=GrpcCompression.NONE,
         runtime=_runtime(),
         lazy=lazy,
     )
