@@ -18,7 +18,7 @@ def code(project: Path, name: str) -> str:
     return (project / name).read_text()
 
 
-def test_the_server_is_as_fast_in_a_container_as_in_development(project: Path) -> None:
+def test_the_server_is_set_alike_but_waits_for_the_disk_in_a_container(project: Path) -> None:
     setting = r"(?:history|matching)\.\w+=\d+|(?:journal_mode|synchronous|wal_autocheckpoint)=\w+"
     development = set(re.findall(setting, code(project, "dev/engine.py")))
     container = set(re.findall(setting, " ".join(service(project, "temporal")["command"])))
