@@ -20,9 +20,7 @@ from tests.conftest import Mailbox, free_port
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(30):
-        while True:
-            if await condition():
-                return
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

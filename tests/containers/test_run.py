@@ -181,21 +181,22 @@ def test_more_workers_share_the_load(up: Stack) -> None:
 
 def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
     scale(up, 3)
-    up.write_contacts("killed.csv", rows=10_000)
-    jobs = {up.post("import", {"file": "killed.csv"}): 10_000 for _ in range(2)}
+    rows = 10_000
+    up.write_contacts("killed.csv", rows)
+    jobs = [up.post("import", {"file": "killed.csv"}) for _ in range(2)]
 
     def killed() -> bool:
         for worker in up.containers("worker"):
             log = worker.logs()
             for job_id in jobs:
                 progress = up.job(job_id)["progress"]
-                if job_id.encode() in log and progress and 0 < progress["done"] < 10_000:
+                if job_id.encode() in log and progress and 0 < progress["done"] < rows:
                     worker.kill()
                     return True
         return False
 
     eventually(killed, "a worker is in the middle of an import")
-    for job_id, rows in jobs.items():
+    for job_id in jobs:
         job = up.ended(job_id, timeout=180)
         assert (job["state"], job["progress"]) == ("succeeded", {"done": rows, "total": rows})
 
