@@ -20,7 +20,9 @@ from tests.conftest import Mailbox, free_port
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(30):
-        while not await condition():
+        while True:
+            if await condition():
+                return
             await asyncio.sleep(0.02)
 
 
