@@ -3,6 +3,9 @@ PYTHON ?= python3
 
 PYTEST := .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
+# Without a wish, uv chooses a Python that the project supports, whichever comes first on the PATH.
+UV_PYTHON_OPTION := $(if $(filter environment command,$(firstword $(origin PYTHON))),--python $(PYTHON))
+
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
 .PHONY: help demo test fast lint docs
@@ -34,7 +37,7 @@ docs: .venv/.ready
 .venv/.ready: pyproject.toml
 	@echo "Preparing .venv (once) ..."
 	@if command -v uv >/dev/null; then \
-		uv venv --quiet --allow-existing .venv && uv pip install --quiet --editable . --group test; \
+		uv venv --quiet --allow-existing $(UV_PYTHON_OPTION) .venv && uv pip install --quiet --editable . --group test; \
 	else \
 		$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet --upgrade pip && \
 		.venv/bin/pip install --quiet --editable . --group test; \

@@ -19,7 +19,7 @@ RUNNERS: list[Answers] = [
     {"task_runner": "none"},
 ]
 LANGUAGES = ["en", "fa"]
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
 def name_of(answers: Answers) -> str:

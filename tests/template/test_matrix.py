@@ -109,7 +109,7 @@ OF_KUBERNETES["celery"] = OF_KUBERNETES["temporal"] | {"deploy/kubernetes/beat.y
 
 WORDS = {
     "temporal": r"temporal(?!ly)",
-    "celery": r"celery|redis|flower|falkordb|kombu",
+    "celery": r"celery|redis|flower|valkey|kombu",
     "rabbitmq": r"rabbit|amqp|quorum",
 }
 

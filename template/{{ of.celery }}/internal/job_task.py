@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from celery import Task, current_app
-from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded
+from celery.exceptions import Ignore, Reject, TaskPredicate, TimeLimitExceeded
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 from redis import RedisError
@@ -111,7 +111,7 @@ class JobTask(Task[..., Any]):
         with lease:
             try:
                 result = self.run(*args, **kwargs)
-            except (Ignore, Reject, Retry):
+            except TaskPredicate:  # a retry, say, which is not the job's end
                 raise
             except CancelledError:
                 _log.warning("stopped: the job is %s", lease.verdict)

