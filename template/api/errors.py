@@ -1,26 +1,25 @@
-"""What a client is told when a job cannot be had."""
+"""What a client is told when a job cannot be enqueued or found."""
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from internal.job_types import EngineUnavailable, JobConflict, JobNotFound
+from internal.runner import EngineUnavailable, JobConflict, JobNotFound, KeyReused
+
+STATUS_CODES: dict[type[Exception], int] = {
+    JobNotFound: 404,
+    JobConflict: 409,
+    KeyReused: 422,
+    EngineUnavailable: 503,
+}
 
 
 def register(app: FastAPI) -> None:
-    """Answer the seam's errors with their status codes."""
-    app.add_exception_handler(JobNotFound, _not_found)
-    app.add_exception_handler(JobConflict, _conflict)
-    app.add_exception_handler(EngineUnavailable, _unavailable)
+    """Answer the errors of the jobs with their status codes."""
+    for error in STATUS_CODES:
+        app.add_exception_handler(error, _answer)
 
 
-def _not_found(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=404)
-
-
-def _conflict(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, status_code=409)
-
-
-def _unavailable(_request: Request, error: Exception) -> JSONResponse:
-    headers = {"Retry-After": str(EngineUnavailable.retry_after)}
-    return JSONResponse({"detail": str(error)}, status_code=503, headers=headers)
+def _answer(_request: Request, error: Exception) -> JSONResponse:
+    [status_code] = {code for kind, code in STATUS_CODES.items() if isinstance(error, kind)}
+    headers = {"Retry-After": str(EngineUnavailable.retry_after)} if status_code == 503 else None
+    return JSONResponse({"detail": str(error)}, status_code=status_code, headers=headers)

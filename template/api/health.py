@@ -2,19 +2,19 @@
 
 from fastapi import APIRouter
 
-from internal import jobs
+from internal import runner
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/livez")
 async def live() -> dict[str, str]:
-    """Say that the process answers; a failure means: restart it."""
+    """Tell that the process answers; a failure means: restart it."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 async def ready() -> dict[str, str]:
-    """Say that jobs can be enqueued; 503 means: send requests elsewhere for now."""
-    await jobs.check()
+    """Tell that jobs can be enqueued; 503 means: send requests elsewhere for now."""
+    await runner.check()
     return {"status": "ok"}

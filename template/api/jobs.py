@@ -1,12 +1,17 @@
-"""Background jobs over HTTP: enqueue, look, cancel, retry."""
+"""Background jobs over HTTP: enqueue, list, look up, cancel, retry.
 
-from typing import Annotated, Literal
+Every job of `internal/jobs` has a route `POST /jobs/KIND` whose body is the job's fields.
+"""
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from internal import jobs
-from internal.job_types import ImportContacts, Job, JobRequest, JobState, SendEmail
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel
+
+from internal import runner
+from internal.runner import Definition, JobInfo, JobPage, JobState
+from internal.runner.registry import registry
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -14,8 +19,13 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         pattern=r"^[A-Za-z0-9._~-]{1,100}$",
-        description="The same key never does the work twice: a repeat answers with the first job.",
+        description="A repeat with the same key and body is answered with the first job; with"
+        " another body it is refused.",
     ),
+]
+At = Annotated[
+    AwareDatetime | None,
+    Query(description="Do not run the job before this time, such as 2030-01-31T08:00:00Z."),
 ]
 
 
@@ -26,59 +36,63 @@ class Accepted(BaseModel):
     url: str
 
 
-@router.post("/email", status_code=202)
-async def send_email(
-    email: SendEmail,
-    request: Request,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> Accepted:
-    """Send an e-mail in the background."""
-    return await _enqueue(email, idempotency_key, request, response)
-
-
-@router.post("/import", status_code=202)
-async def import_contacts(
-    file: ImportContacts,
-    request: Request,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> Accepted:
-    """Import a CSV file from the imports folder in the background."""
-    return await _enqueue(file, idempotency_key, request, response)
-
-
 @router.get("")
 async def list_jobs(
-    state: Literal[JobState.FAILED],
+    state: JobState | None = None,
+    kind: str | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> list[Job]:
-    """List the failed jobs, the newest first."""
-    return await jobs.list_failed(limit)
+    cursor: Annotated[str | None, Query(max_length=1_000)] = None,
+) -> JobPage:
+    """List jobs, the newest first; `cursor` is that of the page before."""
+    return await runner.list_jobs(state=state, kind=kind, limit=limit, cursor=cursor)
 
 
 @router.get("/{job_id}")
-async def get_job(job_id: str) -> Job:
-    """Say how a job is doing."""
-    return await jobs.get(job_id)
+async def get_job(job_id: str) -> JobInfo:
+    """Return a job's state, progress, result and error."""
+    return await runner.get(job_id)
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-async def cancel_job(job_id: str) -> Job:
-    """Ask a job to stop; 409 when it has already ended."""
-    return await jobs.cancel(job_id)
+async def cancel_job(job_id: str) -> JobInfo:
+    """Request that a job stops; 409 if it has already ended."""
+    return await runner.cancel(job_id)
 
 
 @router.post("/{job_id}/retry", status_code=202)
-async def retry_job(job_id: str) -> Job:
+async def retry_job(job_id: str) -> JobInfo:
     """Run a failed or cancelled job again under its old id; 409 for any other."""
-    return await jobs.retry(job_id)
+    return await runner.retry(job_id)
 
 
-async def _enqueue(
-    job_request: JobRequest, key: str | None, request: Request, response: Response
-) -> Accepted:
-    job = await jobs.enqueue(job_request, key=key)
-    url = request.app.url_path_for("get_job", job_id=job.id)
-    response.headers["Location"] = url
-    return Accepted(id=job.id, url=url)
+def _route(definition: type[Definition]) -> Callable[..., Any]:
+    """Return the function behind the route of one job."""
+
+    async def enqueue(
+        job: Any,
+        request: Request,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
+        at: At = None,
+    ) -> Accepted:
+        info = await runner.enqueue(job, key=idempotency_key, at=at)
+        url = request.app.url_path_for("get_job", job_id=info.id)
+        response.headers["Location"] = url
+        return Accepted(id=info.id, url=url)
+
+    # FastAPI reads the body's schema from here.
+    without_fields = all(not field.is_required() for field in definition.model_fields.values())
+    body = Body(default_factory=definition) if without_fields else Body()
+    enqueue.__annotations__["job"] = Annotated[definition, body]
+    return enqueue
+
+
+for _kind, _definition in registry().kinds.items():
+    router.add_api_route(
+        f"/{_kind}",
+        _route(_definition),
+        methods=["POST"],
+        status_code=202,
+        name=f"enqueue {_kind}",
+        description=_definition.__doc__,
+    )

@@ -1,5 +1,6 @@
 """What every test can use: a clean environment, a mail server, and the API."""
 
+import shutil
 import socket
 from collections.abc import Iterator
 from email import message_from_bytes
@@ -12,10 +13,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from fastapi.testclient import TestClient
 
 from internal.config import Settings, get_settings
+from internal.runner.registry import PACKAGES
 
 pytest_plugins = ["tests.runner"]
 
 ROOT = Path(__file__).parent.parent
+
+# The tests' own jobs are jobs like any other.
+PACKAGES.append("tests.jobs")
 
 
 class Mailbox:
@@ -69,6 +74,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mon
             patch.delenv(name.upper(), raising=False)
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("DATA_DIR", str(folder / "data"))
+        patch.setenv("MAX_SLEEP", "0.2")
+        shutil.copytree(ROOT / "tests/data", folder / "data")
         patch.chdir(folder)
         get_settings.cache_clear()
         yield patch

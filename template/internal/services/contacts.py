@@ -7,27 +7,18 @@ from itertools import islice
 from pathlib import Path
 
 import aiosqlite
-from pydantic import BaseModel, ConfigDict, EmailStr, ValidationError
+from pydantic import BaseModel, EmailStr, ValidationError
 
+from internal.errors import PermanentError
 from internal.services.database import connect
-from internal.services.errors import PermanentError, TemporaryError
 
 
 class InvalidFile(PermanentError):
     """The file is missing, is not CSV, or holds a row that is not a contact."""
 
 
-class ImportTakenOver(TemporaryError):
+class ImportTakenOver(Exception):
     """Another run of the same import has gone on meanwhile."""
-
-
-class Progress(BaseModel):
-    """How far a long job has come."""
-
-    model_config = ConfigDict(frozen=True)
-
-    done: int
-    total: int
 
 
 class Contact(BaseModel):
@@ -37,8 +28,10 @@ class Contact(BaseModel):
     name: str
 
 
-async def import_contacts(path: Path, data_dir: Path, import_id: str) -> AsyncGenerator[Progress]:
-    """Import the file's rows one by one, and yield after each of them.
+async def import_contacts(
+    path: Path, data_dir: Path, import_id: str
+) -> AsyncGenerator[tuple[int, int]]:
+    """Import the file's rows one by one, and yield the rows done and their total after each.
 
     A row and the count of rows done are committed together, so an import that was stopped
     at any moment goes on, under the same `import_id`, after its last row.
@@ -50,7 +43,7 @@ async def import_contacts(path: Path, data_dir: Path, import_id: str) -> AsyncGe
     total = await asyncio.to_thread(_count, path)
     async with connect(data_dir) as database:
         done = await _rows_done(database, import_id)
-        yield Progress(done=done, total=total)
+        yield done, total
         for row in await asyncio.to_thread(_rows_after, path, done):
             contact = _contact(path, done + 1, row)
             done += 1
@@ -69,7 +62,7 @@ async def import_contacts(path: Path, data_dir: Path, import_id: str) -> AsyncGe
             if not counted.rowcount:
                 raise ImportTakenOver(f"Another run has done row {done} of {path.name}.")
             await database.execute("COMMIT")
-            yield Progress(done=done, total=total)
+            yield done, total
 
 
 async def _rows_done(database: aiosqlite.Connection, import_id: str) -> int:

@@ -10,8 +10,8 @@ import aiosmtplib
 from pydantic import AnyUrl
 
 from internal.config import Settings
+from internal.errors import PermanentError
 from internal.services.database import connect
-from internal.services.errors import PermanentError, TemporaryError
 
 TIMEOUT = 20.0
 """How long, in seconds, each step of the talk with the mail server may take."""
@@ -21,7 +21,7 @@ class EmailRejected(PermanentError):
     """The mail server will never take this message."""
 
 
-class MailServerUnavailable(TemporaryError):
+class MailServerUnavailable(Exception):
     """The mail server does not answer, or asks to be tried later."""
 
 
@@ -80,7 +80,7 @@ async def _deliver(message: EmailMessage, url: AnyUrl) -> None:
         raise MailServerUnavailable(f"{url.host} cannot be reached: {error}") from error
 
 
-def _refused(code: int, message: str) -> PermanentError | TemporaryError:
+def _refused(code: int, message: str) -> EmailRejected | MailServerUnavailable:
     # RFC 5321, 4.2.1: codes from 500 are permanent, those from 400 transient.
     kind = EmailRejected if code >= 500 else MailServerUnavailable
     return kind(f"The mail server answered {code} {message}")

@@ -1,0 +1,40 @@
+"""A file of contacts, imported in the background."""
+
+from contextlib import aclosing
+from datetime import timedelta
+
+from pydantic import BaseModel, Field
+
+from internal.config import get_settings
+from internal.runner import Job, JobContext, Policy
+from internal.services.contacts import import_contacts
+
+
+class Imported(BaseModel):
+    """How much of the file is imported."""
+
+    rows: int
+
+
+class ImportContacts(Job):
+    """Import a CSV file with the columns `email` and `name` from the imports folder."""
+
+    kind = "import"
+    policy = Policy(timeout=timedelta(hours=1), attempts=20)
+
+    file: str = Field(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^./\\\x00][^/\\\x00]*$",
+        description="The name of a file in the imports folder.",
+        examples=["contacts.csv"],
+    )
+
+    async def run(self, ctx: JobContext) -> Imported:
+        """Import row by row; after an interruption, go on with the row after the last one."""
+        settings = get_settings()
+        rows = import_contacts(settings.imports_dir / self.file, settings.data_dir, ctx.key)
+        async with aclosing(rows):
+            async for done, total in rows:
+                ctx.report(done, total)
+        return Imported(rows=done)

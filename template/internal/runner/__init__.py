@@ -1,0 +1,58 @@
+"""Background jobs: what a file of `internal/jobs` needs, and what callers use.
+
+    from internal.runner import Job, JobContext, enqueue
+
+A job is a `Job` or a `Workflow` in a file of `internal/jobs`. Code that enqueues jobs outside of
+the API and of a job, such as a script, opens the connection with `async with lifespan():`.
+"""
+
+from internal.errors import PermanentError
+from internal.runner.client import (
+    cancel,
+    check,
+    enqueue,
+    enqueue_many,
+    get,
+    lifespan,
+    list_jobs,
+    retry,
+)
+from internal.runner.context import JobContext, WorkflowContext
+from internal.runner.definitions import Definition, Job, Policy, Workflow
+from internal.runner.errors import (
+    EngineUnavailable,
+    JobConflict,
+    JobNotFound,
+    KeyReused,
+    NotEnqueued,
+    StepFailed,
+)
+from internal.runner.states import JobInfo, JobPage, JobState, Progress
+
+__all__ = [
+    "Definition",
+    "EngineUnavailable",
+    "Job",
+    "JobConflict",
+    "JobContext",
+    "JobInfo",
+    "JobNotFound",
+    "JobPage",
+    "JobState",
+    "KeyReused",
+    "NotEnqueued",
+    "PermanentError",
+    "Policy",
+    "Progress",
+    "StepFailed",
+    "Workflow",
+    "WorkflowContext",
+    "cancel",
+    "check",
+    "enqueue",
+    "enqueue_many",
+    "get",
+    "lifespan",
+    "list_jobs",
+    "retry",
+]

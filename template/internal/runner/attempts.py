@@ -1,0 +1,156 @@
+"""One attempt at a job or a step: what runs it, what it is given, and when it is retried."""
+
+import asyncio
+import contextvars
+import hashlib
+import inspect
+import json
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Protocol
+
+from pydantic import BaseModel, JsonValue
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from internal.config import get_settings
+from internal.errors import PermanentError
+from internal.runner.context import JobContext
+from internal.runner.definitions import Definition, Policy
+from internal.runner.errors import StepFailed
+from internal.runner.states import JobInfo, Progress
+
+LOG_INTERVAL = 5.0
+"""The least number of seconds between two log lines about a job's progress."""
+
+THREAD_GRACE = 5.0
+"""How long, in seconds, blocking code may take to notice that it is to stop."""
+
+_log = logging.getLogger(__name__)
+
+
+class InvalidResult(PermanentError):
+    """What a job or a step returned cannot be kept as JSON."""
+
+
+class Enqueue(Protocol):
+    """The function by which a job enqueues another one."""
+
+    def __call__(self, job: Definition, /, *, key: str) -> Awaitable[JobInfo]:
+        """Enqueue a job."""
+
+
+class Attempt(JobContext):
+    """The context of one attempt, on every runner."""
+
+    def __init__(self, key: str, attempt: int, enqueue: Enqueue) -> None:
+        self.key = key
+        self.attempt = attempt
+        self.progress: Progress | None = None
+        self.stop_requested = False
+        self._enqueue = enqueue
+        self._loop = asyncio.get_running_loop()
+        self._logged = time.monotonic()
+
+    def report(self, done: int, total: int) -> None:
+        """Keep the progress, and log it now and then."""
+        self.progress = Progress(done=done, total=total)
+        if time.monotonic() - self._logged > LOG_INTERVAL:
+            self._logged = time.monotonic()
+            _log.info("done %d of %d", done, total)
+        if self.stop_requested:
+            raise asyncio.CancelledError
+
+    async def enqueue(self, job: Definition, *, key: str | None = None) -> JobInfo:
+        """Enqueue another job under a key that follows from this one's."""
+        different = key or json.dumps(job.input(), sort_keys=True)
+        digest = hashlib.sha256(f"{self.key}\n{different}".encode()).hexdigest()
+        return await self._enqueue(job, key=digest[:32])
+
+    def enqueue_from_thread(self, job: Definition, *, key: str | None = None) -> JobInfo:
+        """Do what `enqueue` does, in blocking code."""
+        return asyncio.run_coroutine_threadsafe(self.enqueue(job, key=key), self._loop).result()
+
+
+async def call(
+    function: Callable[..., Any], context: Attempt, limit: timedelta, **arguments: Any
+) -> Any:
+    """Run a function, in a thread if it blocks, for at most `limit`; `TimeoutError` after that.
+
+    A thread cannot be stopped from outside: it is waited for until it calls `context.report`, but
+    no longer than `THREAD_GRACE`.
+    """
+    try:
+        async with asyncio.timeout(limit.total_seconds()) as timeout:
+            if inspect.iscoroutinefunction(function):
+                return await function(context, **arguments)
+            return await _in_thread(function, context, arguments)
+    except TimeoutError as error:
+        if timeout.expired():
+            raise TimeoutError(f"not done within {limit.total_seconds():g} seconds") from error
+        raise
+
+
+async def _in_thread(
+    function: Callable[..., Any], context: Attempt, arguments: dict[str, Any]
+) -> Any:
+    variables = contextvars.copy_context()
+    work = asyncio.get_running_loop().run_in_executor(
+        None, lambda: variables.run(function, context, **arguments)
+    )
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        context.stop_requested = True
+        _, unfinished = await asyncio.wait({work}, timeout=THREAD_GRACE)
+        if unfinished:
+            _log.warning("the thread goes on: its code did not call ctx.report")
+        raise
+
+
+def to_json(value: Any, name: str) -> JsonValue:
+    """Return a value as JSON values; raise `InvalidResult`, which says where it comes from."""
+    try:
+        result: JsonValue = (
+            value.model_dump(mode="json")
+            if isinstance(value, BaseModel)
+            else to_jsonable_python(value)
+        )
+        json.dumps(result, allow_nan=False)
+    except (PydanticSerializationError, ValueError, TypeError) as error:
+        raise InvalidResult(
+            f"{name} is a {type(value).__name__}, which cannot be written as JSON ({error}): use"
+            " numbers, texts, lists, dictionaries or a pydantic model."
+        ) from error
+    return result
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type and message, as a job keeps it."""
+    if isinstance(error, StepFailed):
+        return str(error)  # The step's own error, which it names.
+    return f"{type(error).__name__}: {error}"
+
+
+def pause(duration: timedelta) -> timedelta:
+    """Return how long a workflow waits that asks for `duration`: less in tests (`MAX_SLEEP`)."""
+    longest = get_settings().max_sleep
+    return duration if longest is None else min(duration, timedelta(seconds=longest))
+
+
+def is_last(error: BaseException, attempt: int, policy: Policy) -> bool:
+    """Tell whether a failed attempt is not followed by another one."""
+    return isinstance(error, PermanentError) or attempt >= policy.attempts
+
+
+def backoff(attempt: int, policy: Policy, generator: random.Random | None = None) -> timedelta:
+    """Return the pause after the failed attempt number `attempt`: doubled each time, with jitter.
+
+    Jitter keeps jobs that failed together from coming back together.
+    """
+    # 2 to the power of 25 seconds is a year: no pause is longer, however many attempts there are.
+    mean: timedelta = min(policy.first_backoff * 2 ** min(attempt - 1, 25), policy.max_backoff)
+    jitter = (generator or random.Random()).uniform(0.5, 1.5)  # noqa: S311 - no secret
+    return mean * jitter

@@ -1,0 +1,98 @@
+"""The sample job `import`, through the API."""
+
+import csv
+import sqlite3
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from internal.config import get_settings
+from tests.api import listed, post, wait, wait_until_listed
+
+ENDLESS = 50_000
+"""Rows of an import that is stopped long before it has done them all."""
+
+
+def contacts_file(rows: int) -> str:
+    """Put a CSV file into the imports folder, and return its name."""
+    folder = get_settings().imports_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    name = uuid4().hex
+    with (folder / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["email", "name"])
+        writer.writerows(
+            [f"{number}-{name}@example.com", f"Nr. {number}"] for number in range(rows)
+        )
+    return f"{name}.csv"
+
+
+def shorten(file: str, rows: int) -> None:
+    """Leave only the first rows of a file."""
+    path = get_settings().imports_dir / file
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: 1 + rows]))
+
+
+def imported(file: str) -> int:
+    """Count the contacts that came from a file."""
+    pattern = f"%-{Path(file).stem}@example.com"
+    with sqlite3.connect(get_settings().data_dir / "app.db") as database:
+        query = "SELECT count(*) FROM contacts WHERE email LIKE ?"
+        count: int = database.execute(query, (pattern,)).fetchone()[0]
+        return count
+
+
+def test_an_import_reports_its_progress(client: TestClient) -> None:
+    file = contacts_file(rows=25)
+    job_id = post(client, "import", {"file": file})
+
+    job = wait(client, job_id)
+    assert (job["kind"], job["state"], job["result"]) == ("import", "succeeded", {"rows": 25})
+    assert job["progress"] == {"done": 25, "total": 25}
+    assert imported(file) == 25
+
+
+def test_a_failed_import_is_listed_and_goes_on_after_its_last_row(client: TestClient) -> None:
+    file = contacts_file(rows=3)
+    path = get_settings().imports_dir / file
+    good = path.read_text()
+    path.write_text(good.replace("2-", "2 is not an address "))
+    job_id = post(client, "import", {"file": file})
+
+    job = wait(client, job_id)
+    assert job["state"] == "failed"
+    assert "row 3" in job["error"]
+    assert imported(file) == 2
+    wait_until_listed(client, job_id, state="failed")
+
+    path.write_text(good)
+    assert client.post(f"/jobs/{job_id}/retry").status_code == 202
+    assert wait(client, job_id)["result"] == {"rows": 3}
+    assert imported(file) == 3
+    assert job_id not in listed(client, state="failed")
+
+
+def test_a_running_import_can_be_cancelled_and_resumed(client: TestClient) -> None:
+    file = contacts_file(rows=ENDLESS)
+    job_id = post(client, "import", {"file": file})
+    wait(client, job_id, {"running"})
+    assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
+
+    assert wait(client, job_id)["state"] == "cancelled"
+    done = imported(file)
+    time.sleep(0.2)
+    assert imported(file) == done < ENDLESS
+
+    shorten(file, done + 10)
+    assert client.post(f"/jobs/{job_id}/retry").status_code == 202
+    assert wait(client, job_id)["result"] == {"rows": done + 10}
+    assert imported(file) == done + 10
+
+
+@pytest.mark.parametrize("file", ["", "../secrets.csv", "/etc/passwd"])
+def test_a_path_outside_of_the_imports_folder_is_refused(client: TestClient, file: str) -> None:
+    assert client.post("/jobs/import", json={"file": file}).status_code == 422
