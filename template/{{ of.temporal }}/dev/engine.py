@@ -6,7 +6,7 @@ import sys
 import sysconfig
 
 from internal.config import get_settings
-from internal.workers.connection import connection
+from internal.runner.connection import connection
 
 # What makes a server for one machine three times as fast.
 _FAST = (

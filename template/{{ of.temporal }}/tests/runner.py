@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHistory
 
 from dev.engine import command
 from internal.config import Settings, get_settings
-from internal.workers.connection import connect
+from internal.runner.connection import connect
+from internal.runner.worker import build_replayer
 from tests.conftest import Mailbox, free_port
 
 
@@ -42,7 +43,7 @@ def engine(environment: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def runner(engine: None, mailbox: Mailbox) -> Iterator[None]:
     """Run the worker, as it runs in production."""
-    with process([sys.executable, "-m", "internal.workers.main"]):
+    with process([sys.executable, "-m", "tests.worker"]):
         yield
 
 
@@ -56,6 +57,30 @@ async def temporal(engine: None) -> Client:
 def own_queue(engine: None) -> Settings:
     """Return settings with a task queue that only the test's own workers know."""
     return get_settings().model_copy(update={"temporal_task_queue": uuid4().hex})
+
+
+ADVICE = """
+A job that runs while this code is deployed would stop here: a workflow must take the same steps
+when it is run again. What depends on a clock, on randomness or on input belongs into a step, or
+comes from ctx; and steps of a workflow that has begun must stay, in the same order."""
+
+
+def replay(job_id: str) -> str | None:
+    """Run a workflow again from its history, and return what goes wrong."""
+
+    async def run_again() -> str | None:
+        client = await connect(get_settings())
+        return await replay_history(await client.get_workflow_handle(job_id).fetch_history())
+
+    return asyncio.run(run_again())
+
+
+async def replay_history(history: WorkflowHistory) -> str | None:
+    """Run a workflow again from a history, and return what goes wrong."""
+    result = await build_replayer().replay_workflow(history, raise_on_replay_failure=False)
+    if result.replay_failure is None:
+        return None
+    return f"{history.workflow_id}: {result.replay_failure}\n{ADVICE}"
 
 
 @contextmanager

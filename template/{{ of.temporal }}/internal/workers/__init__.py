@@ -1,1 +1,1 @@
-"""The background work: workflows say what happens, activities do it, the worker runs both."""
+"""The worker's entry point, and native Temporal code: what is in a file here is found."""

@@ -3,28 +3,20 @@
 import argparse
 import os
 import signal
-import sys
 
 
 def main() -> int:
     """Run the worker until SIGTERM or SIGINT, or only check it, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m internal.workers.main")
     parser.add_argument(
-        "--check", action="store_true", help="check what is registered, without a server, and end"
+        "--check", action="store_true", help="check jobs and native code, without a server, and end"
     )
     arguments = parser.parse_args()
 
     # Here, because it takes a second to load, in which the worker may be told to stop.
-    from internal.workers import running
+    from internal.runner import supervisor
 
-    problem = running.check()
-    if problem:
-        print(f"The worker cannot start: {problem}", file=sys.stderr)
-        return 1
-    if arguments.check:
-        print("The worker is complete.", flush=True)
-        return 0
-    return running.run()
+    return supervisor.check() if arguments.check else supervisor.run()
 
 
 if __name__ == "__main__":

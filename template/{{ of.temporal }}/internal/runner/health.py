@@ -7,7 +7,7 @@ connection, proves nothing. An event loop that is blocked gives no answer at all
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -59,22 +59,22 @@ class Health:
                 yield
 
     @asynccontextmanager
-    async def watch(self, worker: Worker) -> AsyncIterator[asyncio.Event]:
-        """Ask the server about a worker that runs; the event is set if it is better replaced."""
+    async def watch(self, workers: Sequence[Worker]) -> AsyncIterator[asyncio.Event]:
+        """Ask the server about workers that run; the event is set if they are better replaced."""
         back = asyncio.Event()
-        watching = asyncio.create_task(self._watch(worker, back))
+        watching = asyncio.create_task(self._watch(workers, back))
         try:
             yield back
         finally:
             watching.cancel()
             self._answered = float("-inf")
 
-    async def _watch(self, worker: Worker, back: asyncio.Event) -> None:
+    async def _watch(self, workers: Sequence[Worker], back: asyncio.Event) -> None:
         self._polled, self._last_poll = time.monotonic(), 0
         away_since = None
         while True:
             try:
-                poll = await _last_poll(worker.client, worker.task_queue)
+                poll = min([await _last_poll(each.client, each.task_queue) for each in workers])
             except RPCError as error:
                 if away_since is None:
                     away_since = time.monotonic()

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -14,10 +16,12 @@ from temporalio.worker import Worker
 
 from internal.config import Settings, get_settings
 from internal.logs import configure_logging
-from internal.workers.connection import connect
-from internal.workers.health import Health
-from internal.workers.schedules import schedule_clean_up
-from internal.workers.worker import build_worker, check_registration
+from internal.runner.connection import connect
+from internal.runner.health import Health
+from internal.runner.queues import queues_of_worker
+from internal.runner.schedules import update_schedules
+from internal.runner.watchdog import Watchdog
+from internal.runner.worker import build_workers, check_jobs, check_native, concurrency
 
 MIN_PAUSE = 0.25
 MAX_PAUSE = 2.0
@@ -26,18 +30,31 @@ MAX_PAUSE = 2.0
 _log = logging.getLogger(__name__)
 
 
-def check() -> str | None:
-    """Return what is wrong with the settings, the workflows or the activities, if anything is."""
+def check() -> int:
+    """Say what would keep jobs from running, without a server, and return the exit code."""
     try:
-        configure_logging(get_settings())
-        asyncio.run(check_registration())
-    except (ValidationError, TypeError, RuntimeError) as error:
-        return f"{error}\n{error.__cause__ or ''}".strip()
-    return None
+        settings = get_settings()
+        configure_logging(settings)
+        problems = [*filter(None, [asyncio.run(check_native())]), *check_jobs(settings)]
+    except ValidationError as error:
+        problems = [str(error)]
+    if problems:
+        print("The worker is not complete:", *problems, sep="\n", file=sys.stderr)
+        return 1
+    print("The worker is complete.", flush=True)
+    return 0
 
 
 def run() -> int:
     """Work until SIGTERM or SIGINT, and return the exit code."""
+    try:
+        configure_logging(get_settings())
+        problem = asyncio.run(check_native())
+    except ValidationError as error:
+        problem = str(error)
+    if problem:
+        print(f"The worker cannot start: {problem}", file=sys.stderr)
+        return 1
     # The job's id and, in JSON, all the rest are in the log without that.
     activity.logger.activity_info_on_message = False
     workflow.logger.workflow_info_on_message = False
@@ -55,6 +72,9 @@ def run() -> int:
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; a server or a namespace that is not there is waited for."""
     health, pause, scheduled = Health(), MIN_PAUSE, False
+    threads = sum(concurrency(settings, queue) for queue in queues_of_worker(settings))
+    # As many as there can be jobs that block.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
     async with health.serve(settings.worker_health_port), asyncio.TaskGroup() as ending:
         while not stop.is_set():
             try:
@@ -62,15 +82,16 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
                 if not await _is_done(preparing, stop):
                     preparing.cancel()
                     break
-                worker = await preparing
+                workers = await preparing
                 pause, scheduled = MIN_PAUSE, True
-                running = asyncio.create_task(worker.run())
-                async with health.watch(worker) as back:
-                    _log.info("working on the task queue %s", worker.task_queue)
+                running = asyncio.create_task(_run(workers))
+                async with health.watch(workers) as back:
+                    names = ", ".join(worker.task_queue for worker in workers)
+                    _log.info("working on the task queues %s", names)
                     if await _is_done(running, stop, back):
                         await running
                 # Told to stop, or the server is back: then the next worker need not wait for this.
-                ending.create_task(_end(worker, running))
+                ending.create_task(_end(workers, running))
             except (RPCError, RuntimeError) as error:
                 _log.warning("no work from Temporal, again in %.2f s: %s", pause, error)
                 with suppress(TimeoutError):
@@ -78,11 +99,26 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
                 pause = min(2 * pause, MAX_PAUSE)
 
 
-async def _prepare(settings: Settings, *, schedule: bool) -> Worker:
+async def _prepare(settings: Settings, *, schedule: bool) -> list[Worker]:
     client = await connect(settings)
     if schedule:
-        await schedule_clean_up(client, settings)
-    return build_worker(client, settings)
+        await update_schedules(client, settings)
+    return build_workers(client, settings)
+
+
+async def _run(workers: Sequence[Worker]) -> None:
+    """Run workers until they are told to stop, or one of them fails: then all end."""
+    watchdog = asyncio.create_task(Watchdog(workers[0].client).run())
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        done, others = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        if others:
+            await asyncio.gather(*(worker.shutdown() for worker in workers if worker.is_running))
+            await asyncio.wait(others)
+        for task in done:
+            task.result()
+    finally:
+        watchdog.cancel()
 
 
 async def _is_done(task: asyncio.Task[Any], *events: asyncio.Event) -> bool:
@@ -94,9 +130,9 @@ async def _is_done(task: asyncio.Task[Any], *events: asyncio.Event) -> bool:
     return task.done()
 
 
-async def _end(worker: Worker, running: asyncio.Task[None]) -> None:
-    _log.info("a worker takes no more work, and lets what runs finish")
-    await worker.shutdown()
+async def _end(workers: Sequence[Worker], running: asyncio.Task[None]) -> None:
+    _log.info("the worker takes no more jobs, and lets those that run finish")
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
     # How it failed on the way, if it did, the SDK has logged.
     with suppress(RPCError, RuntimeError):
         await running

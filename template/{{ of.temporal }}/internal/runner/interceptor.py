@@ -1,7 +1,7 @@
-"""What holds for every activity.
+"""What every activity gets: log lines with the job's id; and native ones, what `run_attempt` does.
 
-Its log lines name the job, it ends before its attempt is given to another worker, and a
-`PermanentError` makes that attempt the last one.
+A native activity ends before its attempt is given to another worker, and is not retried after a
+`PermanentError`.
 """
 
 import asyncio
@@ -11,22 +11,25 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from internal.errors import PermanentError
 from internal.logs import job_id
-from internal.services.errors import PermanentError
+from internal.runner.activity import run_attempt
 
 
 class ActivityInterceptor(Interceptor):
-    """Stand around every activity of a worker."""
+    """Adds to every activity of a worker."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Return what is called instead of the activity."""
-        return _Attempt(next)
+        return _Activity(next)
 
 
-class _Attempt(ActivityInboundInterceptor):
+class _Activity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
         job_id.set(info.workflow_id or "")
+        if input.fn is run_attempt:
+            return await super().execute_activity(input)
         limit = info.start_to_close_timeout
         try:
             # The server does not tell an attempt that its time is over: it starts the next.

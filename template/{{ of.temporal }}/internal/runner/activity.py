@@ -1,0 +1,107 @@
+"""The activity that runs one attempt at a job, or at a step of a workflow.
+
+There is one for all of them: Temporal calls it under the kind of a job, or as `KIND.STEP`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+from internal.errors import PermanentError
+from internal.runner import client
+from internal.runner.attempts import Attempt, call, to_json
+from internal.runner.definitions import Definition, Job, Workflow
+from internal.runner.messages import WORKER_STOPPED, Call, Outcome
+from internal.runner.registry import registry
+from internal.runner.signatures import arguments_from_json
+from internal.runner.watchdog import watched
+
+HEARTBEAT_INTERVAL = 0.5
+"""The seconds between two heartbeats: a cancellation request comes back with one."""
+
+_log = logging.getLogger(__name__)
+
+
+def definition_of(kind: str, fields: object) -> Definition:
+    """Return a job from its kind and input; raise `ApplicationError`, which is not retried."""
+    known = registry()
+    try:
+        return known.kinds[kind].model_validate(fields)
+    except KeyError:
+        problems = "".join(f" {problem}" for problem in known.problems)
+        raise ApplicationError(
+            f"This worker knows no job and no workflow of the kind {kind!r}.{problems}",
+            type="UnknownKind",
+            non_retryable=True,
+        ) from None
+    except ValidationError as error:
+        raise ApplicationError(str(error), type=type(error).__name__, non_retryable=True) from error
+
+
+@activity.defn(dynamic=True)
+async def run_attempt(args: Sequence[RawValue]) -> Outcome:
+    """Run an attempt, send heartbeats meanwhile, and return its result and its progress."""
+    info = activity.info()
+    given: Call = activity.payload_converter().from_payload(args[0].payload, Call)
+    kind, _, step = info.activity_type.partition(".")
+    definition = definition_of(kind, given.input)
+    function = _function(definition, step)
+    context = Attempt(given.key, given.attempt, client.enqueue)
+    heartbeats = asyncio.create_task(_send_heartbeats(context))
+    name = ".".join(filter(None, (type(definition).__name__, step)))
+    try:
+        with watched(definition, info):
+            result = await call(
+                function,
+                context,
+                definition.policy.timeout,
+                **(arguments_from_json(function, given.arguments) if step else {}),
+            )
+        result = to_json(result, f"The result of {name}")
+    except asyncio.CancelledError as error:
+        details = activity.cancellation_details()
+        if details and details.cancel_requested:
+            _log.info("cancelled")
+            return Outcome(progress=context.progress, cancelled=True)
+        stopped = details and details.worker_shutdown
+        raise _failure(error, context, WORKER_STOPPED if stopped else None) from error
+    except Exception as error:
+        raise _failure(error, context) from error
+    finally:
+        heartbeats.cancel()
+    _log.info("%s succeeded", info.activity_type)
+    return Outcome(result=result, progress=context.progress)
+
+
+def _function(definition: Definition, step: str) -> Callable[..., Any]:
+    if isinstance(definition, Job) and not step:
+        return definition.run
+    function: Callable[..., Any] | None = getattr(definition, step, None)
+    if isinstance(definition, Workflow) and function is not None:
+        return function
+    raise ApplicationError(
+        f"{type(definition).__name__} has no step {step!r}.", type="UnknownStep", non_retryable=True
+    )
+
+
+def _failure(
+    error: BaseException, context: Attempt, error_type: str | None = None
+) -> ApplicationError:
+    return ApplicationError(
+        str(error),
+        *filter(None, [context.progress]),
+        type=error_type or type(error).__name__,
+        non_retryable=isinstance(error, PermanentError),
+    )
+
+
+async def _send_heartbeats(context: Attempt) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_INTERVAL)
+        activity.heartbeat(*filter(None, [context.progress]))

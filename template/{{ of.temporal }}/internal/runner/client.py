@@ -1,0 +1,394 @@
+"""Enqueue, look up, cancel and retry jobs: each is a Temporal workflow, and has its id."""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from internal.config import get_settings
+from internal.runner.connection import connect
+from internal.runner.definitions import Definition, named_jobs
+from internal.runner.errors import (
+    EngineUnavailable,
+    JobConflict,
+    JobNotFound,
+    KeyReused,
+    NotEnqueued,
+)
+from internal.runner.history import input_and_steps
+from internal.runner.queues import all_queues, task_queue
+from internal.runner.registry import registry
+from internal.runner.states import ENDED, JobInfo, JobPage, JobState, Progress
+
+IN_FLIGHT = 64
+"""How many jobs `enqueue_many` enqueues at a time."""
+
+_STATES = {
+    WorkflowExecutionStatus.COMPLETED: JobState.SUCCEEDED,
+    WorkflowExecutionStatus.FAILED: JobState.FAILED,
+    WorkflowExecutionStatus.TIMED_OUT: JobState.FAILED,
+    WorkflowExecutionStatus.TERMINATED: JobState.FAILED,
+    WorkflowExecutionStatus.CANCELED: JobState.CANCELLED,
+}
+
+_QUERIES = {
+    JobState.QUEUED: "ExecutionStatus = 'Running' AND ExecutionTime > '{now}'",
+    JobState.RUNNING: "ExecutionStatus = 'Running' AND ExecutionTime <= '{now}'",
+    JobState.SUCCEEDED: "ExecutionStatus = 'Completed'",
+    JobState.FAILED: "ExecutionStatus IN ('Failed', 'TimedOut', 'Terminated')",
+    JobState.CANCELLED: "ExecutionStatus = 'Canceled'",
+    # A run that another one continues is no end of a job.
+    None: "ExecutionStatus != 'ContinuedAsNew'",
+}
+
+_AWAY = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.CANCELLED,
+)
+
+_client: Client | None = None
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[None]:
+    """Keep one connection for all calls within; it is made, and made again, when one needs it."""
+    global _client
+    _client = await connect(get_settings(), lazy=True)
+    yield
+    _client = None
+
+
+async def check() -> None:
+    """Raise `EngineUnavailable` if jobs cannot be enqueued."""
+    async with _engine() as client:
+        await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace)
+        )
+
+
+async def enqueue(
+    job: Definition, *, key: str | None = None, at: datetime | None = None
+) -> JobInfo:
+    """Enqueue a job, to run now or, with a timezone-aware `at`, not before that time.
+
+    The same kind, `key` and input give the job that is already there. Raises `KeyReused` for the
+    same key with another input, and `EngineUnavailable`.
+    """
+    job_id = job.job_id(key)
+    fields = job.input()
+    # Only a key can come again.
+    memo = {"input": _digest(fields)} if key else None
+    delay = at - datetime.now(UTC) if at else timedelta(0)
+    async with _engine() as client:
+        try:
+            await client.start_workflow(
+                job.kind,
+                fields,
+                id=job_id,
+                task_queue=task_queue(get_settings(), job.policy.queue),
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                start_delay=delay if delay > timedelta(0) else None,
+                memo=memo,
+            )
+        except WorkflowAlreadyStartedError:
+            description = await client.get_workflow_handle(job_id).describe()
+            if memo and await description.memo_value("input", memo["input"]) != memo["input"]:
+                raise KeyReused(job_id) from None
+            return await _info(client, description)
+    return JobInfo(id=job_id, kind=job.kind, state=JobState.QUEUED)
+
+
+async def enqueue_many(
+    jobs: Iterable[Definition] | Mapping[str, Definition], *, at: datetime | None = None
+) -> list[JobInfo]:
+    """Enqueue many jobs, those of a mapping under its keys, and return them in order.
+
+    All are tried, `IN_FLIGHT` at a time. Raises `NotEnqueued`, which names the jobs that may be
+    missing, or `KeyReused` for a key that belongs to a job with another input.
+    """
+    # The ids are made here, so that a job whose call failed can be named.
+    named = [
+        (key or job.job_id(None).removeprefix(f"{job.kind}-"), job) for key, job in named_jobs(jobs)
+    ]
+    waiting = iter(range(len(named)))
+    done: dict[int, JobInfo] = {}
+    missing: dict[int, EngineUnavailable] = {}
+    reused: list[KeyReused] = []
+
+    async def lane() -> None:
+        for number in waiting:
+            key, job = named[number]
+            try:
+                done[number] = await enqueue(job, key=key, at=at)
+            except EngineUnavailable as error:
+                missing[number] = error
+            except KeyReused as error:
+                reused.append(error)
+
+    await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
+    if missing:
+        ids = [job.job_id(key) for key, job in (named[number] for number in sorted(missing))]
+        raise NotEnqueued(ids, next(iter(missing.values())))
+    if reused:
+        raise reused[0]
+    return [done[number] for number in range(len(named))]
+
+
+async def get(job_id: str) -> JobInfo:
+    """Return a job; raise `JobNotFound` or `EngineUnavailable`."""
+    async with _engine() as client:
+        return await _info(client, await _describe(client, job_id))
+
+
+async def list_jobs(
+    *,
+    state: JobState | None = None,
+    kind: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> JobPage:
+    """Return at most `limit` jobs; `cursor` is that of the page before.
+
+    Those that have not ended come first, then the others, the last that ended first. It takes no
+    call for each job, so a list leaves out results, and the errors of native workflows; a job that
+    waits for a free worker is listed as running. Raises `EngineUnavailable`.
+    """
+    settings = get_settings()
+    queues = ", ".join(_quoted(task_queue(settings, queue)) for queue in all_queues())
+    query = f"TaskQueue IN ({queues}) AND {_QUERIES[state].format(now=_now())}"
+    if kind is not None:
+        query += f" AND WorkflowType = {_quoted(kind)}"
+    try:
+        token = base64.urlsafe_b64decode(cursor) if cursor else None
+    except (binascii.Error, ValueError):
+        return JobPage(jobs=[])
+    jobs: list[JobInfo] = []
+    async with _engine() as client:
+        while len(jobs) < limit:
+            pages = client.list_workflows(query, page_size=limit - len(jobs), next_page_token=token)
+            try:
+                await pages.fetch_next_page()
+            except RPCError as error:
+                if cursor and error.status is RPCStatusCode.INVALID_ARGUMENT:
+                    return JobPage(jobs=[])
+                raise
+            jobs += [
+                await _listed(execution)
+                for execution in await _newest(client, pages.current_page or [])
+            ]
+            token = pages.next_page_token
+            if not token:
+                break
+    return JobPage(jobs=jobs, cursor=base64.urlsafe_b64encode(token).decode() if token else None)
+
+
+async def cancel(job_id: str) -> JobInfo:
+    """Request that a job stops; raise `JobNotFound`, or `JobConflict` when it has ended."""
+    async with _engine() as client:
+        description = await _describe(client, job_id)
+        if _state(description) in ENDED:
+            raise JobConflict(await _info(client, description), "cancelled")
+        handle = client.get_workflow_handle(job_id)
+        try:
+            await handle.cancel()
+            if _is_delayed(description):
+                # A request alone would wait for that time; a signal ends the delay.
+                await handle.signal("cancel")
+        except RPCError as error:
+            # It ended in between.
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise JobConflict(await get(job_id), "cancelled") from error
+            raise
+    return await get(job_id)
+
+
+async def retry(job_id: str) -> JobInfo:
+    """Run a failed or cancelled job again, without the steps that are done.
+
+    Raises `JobNotFound` or `JobConflict`.
+    """
+    async with _engine() as client:
+        description = await _describe(client, job_id)
+        if _state(description) not in (JobState.FAILED, JobState.CANCELLED):
+            raise JobConflict(await _info(client, description), "retried")
+        handle = client.get_workflow_handle(job_id, run_id=description.run_id)
+        arguments, steps = await input_and_steps(client, handle)
+        definition = registry().kinds.get(description.workflow_type)
+        memo = await description.memo()
+        try:
+            await client.start_workflow(
+                description.workflow_type,
+                args=[*arguments, steps] if steps else arguments,
+                id=job_id,
+                task_queue=(
+                    task_queue(get_settings(), definition.policy.queue)
+                    if definition
+                    else description.task_queue
+                ),
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                memo={"input": memo["input"]} if "input" in memo else None,
+            )
+        except WorkflowAlreadyStartedError as error:
+            raise JobConflict(await get(job_id), "retried") from error
+    return JobInfo(id=job_id, kind=description.workflow_type, state=JobState.QUEUED)
+
+
+@asynccontextmanager
+async def _engine() -> AsyncIterator[Client]:
+    """Yield the client, and translate its connection errors into `EngineUnavailable`."""
+    global _client
+    if _client is None:
+        _client = await connect(get_settings(), lazy=True)
+    try:
+        yield _client
+    except RPCError as error:
+        if error.status in _AWAY or _lacks_namespace(error):
+            raise EngineUnavailable(f"Temporal does not answer: {error}") from error
+        raise
+    except RuntimeError as error:
+        # What a lazy client raises when its first call finds no server.
+        raise EngineUnavailable(f"Temporal does not answer: {error}") from error
+
+
+def _lacks_namespace(error: RPCError) -> bool:
+    details = error.grpc_status.details
+    return any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in details)
+
+
+async def _describe(client: Client, job_id: str) -> WorkflowExecutionDescription:
+    try:
+        description = await client.get_workflow_handle(job_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND and not _lacks_namespace(error):
+            raise JobNotFound(job_id) from error
+        raise
+    settings = get_settings()
+    if description.task_queue not in [task_queue(settings, queue) for queue in all_queues()]:
+        raise JobNotFound(job_id)  # It is another project's.
+    return description
+
+
+async def _info(client: Client, description: WorkflowExecutionDescription) -> JobInfo:
+    state = _state(description)
+    result, error = None, None
+    if state in (JobState.SUCCEEDED, JobState.FAILED):
+        result, error = await _outcome(client, description)
+    elif state is not JobState.CANCELLED:
+        error = await description.memo_value("error", None, type_hint=str)
+    return JobInfo(
+        id=description.id,
+        kind=description.workflow_type,
+        state=state,
+        progress=await _progress(client, description),
+        result=result,
+        error=error,
+    )
+
+
+def _state(description: WorkflowExecutionDescription) -> JobState:
+    if description.status in _STATES:
+        return _STATES[description.status]
+    info = description.raw_description.workflow_execution_info
+    # Two events: it was started, and waits for a worker. A run that continues another is
+    # not new.
+    if info.history_length <= 2 and info.first_run_id == description.run_id:
+        return JobState.QUEUED
+    return JobState.RUNNING
+
+
+def _is_delayed(execution: WorkflowExecution) -> bool:
+    return execution.execution_time is not None and execution.execution_time > datetime.now(UTC)
+
+
+async def _progress(client: Client, description: WorkflowExecutionDescription) -> Progress | None:
+    for pending in description.raw_description.pending_activities:
+        if pending.heartbeat_details.payloads:
+            payloads = pending.heartbeat_details.payloads
+            progress: Progress
+            [progress] = await client.data_converter.decode(payloads, [Progress])
+            return progress
+    return await description.memo_value("progress", None, type_hint=Progress)
+
+
+async def _outcome(
+    client: Client, description: WorkflowExecutionDescription
+) -> tuple[JsonValue, str | None]:
+    """Return the result or the error of a job that has ended."""
+    handle = client.get_workflow_handle(description.id, run_id=description.run_id)
+    try:
+        return await handle.result(follow_runs=False), None
+    except WorkflowFailureError as error:
+        cause = error.cause
+        if isinstance(cause, ActivityError) and cause.cause:
+            cause = cause.cause
+        if isinstance(cause, ApplicationError):
+            return None, f"{cause.type}: {cause.message}"
+        return None, f"{type(cause).__name__}: {cause}"
+
+
+async def _listed(execution: WorkflowExecution) -> JobInfo:
+    waiting = JobState.QUEUED if _is_delayed(execution) else JobState.RUNNING
+    state = _STATES.get(execution.status, waiting) if execution.status else waiting
+    hide_error = state in (JobState.SUCCEEDED, JobState.CANCELLED)
+    return JobInfo(
+        id=execution.id,
+        kind=execution.workflow_type,
+        state=state,
+        progress=await execution.memo_value("progress", None, type_hint=Progress),
+        error=None if hide_error else await execution.memo_value("error", None, type_hint=str),
+    )
+
+
+async def _newest(client: Client, page: Sequence[WorkflowExecution]) -> Sequence[WorkflowExecution]:
+    """Leave out the runs of jobs that were retried after them, with one call at most."""
+    ended = {
+        execution.id: execution.run_id
+        for execution in page
+        if execution.status is not None
+        and _STATES.get(execution.status) in (JobState.FAILED, JobState.CANCELLED)
+    }
+    if not ended:
+        return page
+    newest: dict[str, Any] = {}
+    query = f"WorkflowId IN ({', '.join(map(_quoted, ended))})"
+    async for run in client.list_workflows(query):
+        if run.id not in newest or run.start_time > newest[run.id].start_time:
+            newest[run.id] = run
+    return [
+        execution
+        for execution in page
+        if execution.id not in newest or newest[execution.id].run_id == execution.run_id
+    ]
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,45 @@
+"""What passes between the client, the workflow that runs jobs, and its activity."""
+
+from pydantic import BaseModel, JsonValue
+
+from internal.runner.states import Progress
+
+SLEEP = "sleep"
+"""The name of a workflow's pause, and the beginning of its timer's summary."""
+
+WORKER_STOPPED = "WorkerStopped"
+"""The type of the error of an attempt that its worker, at its own end, could not finish."""
+
+
+class Call(BaseModel):
+    """What an attempt is given."""
+
+    input: dict[str, JsonValue]
+    key: str
+    attempt: int
+    arguments: dict[str, JsonValue] = {}
+    """Those of a step."""
+
+
+class Outcome(BaseModel):
+    """How an attempt ended that did not fail."""
+
+    result: JsonValue = None
+    progress: Progress | None = None
+    cancelled: bool = False
+
+
+class Step(BaseModel):
+    """What is known of one call of `step`, `sleep`, `now` or `random`; number 0 is a job's `run`."""
+
+    name: str
+    done: bool = False
+    value: JsonValue = None
+    """The result, or the time that was asked for."""
+    error: str | None = None
+    permanent: bool = False
+    attempts: int = 0
+    lost: int = 0
+    """How many workers in a row were lost with it."""
+    due: float = 0.0
+    """When a pause ends, or the next attempt begins (seconds since 1970)."""

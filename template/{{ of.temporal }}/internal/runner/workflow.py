@@ -1,0 +1,272 @@
+"""The Temporal workflow that runs every job and workflow of `internal/jobs`, whatever its kind.
+
+Temporal runs it again from its history, so it must come to the same decisions each time; so must
+the `run` of a workflow, which `determinism` watches instead of Temporal's sandbox.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import JsonValue
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    TimeoutError,
+    TimeoutType,
+    is_cancelled_exception,
+)
+
+from internal import logs
+from internal.runner.activity import definition_of
+from internal.runner.attempts import THREAD_GRACE, backoff, describe, pause, to_json
+from internal.runner.context import WorkflowContext
+from internal.runner.definitions import Definition, Workflow
+from internal.runner.determinism import Guarded, SeededRandom
+from internal.runner.errors import NotDeterministic, StepFailed, StepFailedForGood
+from internal.runner.messages import SLEEP, WORKER_STOPPED, Call, Outcome, Step
+from internal.runner.signatures import arguments_to_json, result_from_json
+from internal.runner.states import Progress
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
+"""Without a heartbeat for so long, a worker is lost, and another one takes its job."""
+
+MAX_LOST = 3
+"""A job has failed that so many workers in a row were lost with: it may be what kills them."""
+
+# An attempt ends by itself at the policy's timeout; this is for a worker that is stuck.
+_MARGIN = timedelta(seconds=THREAD_GRACE + 10)
+# Attempts are counted here, where those that were lost with their worker can be left out.
+_ONCE = RetryPolicy(maximum_attempts=1)
+
+
+@workflow.defn(dynamic=True, sandboxed=False)
+class RunJob:
+    """Run a job; the workflow type is its kind."""
+
+    @workflow.run
+    async def run(self, args: Sequence[RawValue]) -> Any:
+        """Return the job's result; its input is the first argument.
+
+        The second are the steps that a run before this one has done: its history grew too long,
+        or the job is retried.
+        """
+        info = workflow.info()
+        logs.job_id.set(info.workflow_id)
+        decode = workflow.payload_converter().from_payload
+        definition = definition_of(
+            info.workflow_type, decode(args[0].payload, dict[str, Any]) if args else {}
+        )
+        steps: dict[int, Step] = decode(args[1].payload, dict[int, Step]) if args[1:] else {}
+        run = Run(definition, steps)
+        work = asyncio.create_task(run.result())
+        try:
+            await workflow.wait_condition(lambda: work.done() or run.is_resting)
+        except asyncio.CancelledError:
+            work.cancel()
+            return await work
+        if not work.done():
+            workflow.continue_as_new(args=[definition.input(), run.steps])
+        return work.result()
+
+
+class Run(WorkflowContext):
+    """One run of a job or a workflow, and the context of a workflow."""
+
+    def __init__(self, definition: Definition, steps: dict[int, Step]) -> None:
+        self.key = workflow.info().workflow_id
+        self.steps = steps
+        self._definition = definition
+        self._input = definition.input()
+        self._called = 0
+        self._activities = 0
+        self._running = 0
+        self._leaving = False
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the run is to go on in a new one, and no attempt is running."""
+        return self._leaving and not self._running
+
+    async def result(self) -> JsonValue:
+        """Run the job to its end; raise `ApplicationError` for whatever it raises."""
+        name = type(self._definition).__name__
+        try:
+            if isinstance(self._definition, Workflow):
+                result = await Guarded(self._definition.run(self))
+                return to_json(result, f"The result of {name}")
+            step = self.steps.setdefault(0, Step(name=name))
+            return await self._attempts(0, step, self._definition.kind, self.key, {})
+        except FailureError:
+            raise
+        except Exception as error:
+            text = describe(error)
+            _remember(error=text)
+            error_type, _, message = text.partition(": ")
+            raise ApplicationError(message, type=error_type, non_retryable=True) from error
+
+    async def step(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run a step, unless it is done already, until it succeeds or has failed for good."""
+        name = function.__name__
+        if getattr(self._definition, name, None) != function:
+            raise TypeError(
+                f"{name} is no method of {type(self._definition).__name__}: ctx.step takes those."
+            )
+        number, step = self._next(name)
+        arguments = arguments_to_json(function, args, kwargs)
+        # In a task of its own, which the guard of the workflow's decisions does not watch.
+        work = asyncio.create_task(
+            self._attempts(
+                number, step, f"{self._definition.kind}.{name}", f"{self.key}.{number}", arguments
+            )
+        )
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            # The attempt is told, and has ended before the workflow goes on.
+            work.cancel()
+            await asyncio.wait([work])
+            raise
+        return result_from_json(function, work.result())
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait, by a timer of the server, until the pause is over."""
+        number, step = self._next(SLEEP)
+        if not step.due:
+            step.due = workflow.time() + pause(duration).total_seconds()
+        if not step.done:
+            await _sleep_until(step.due, summary=f"{SLEEP} {number}")
+            step.done = True
+
+    def now(self) -> datetime:
+        """Return the time at which this was first asked for."""
+        _, step = self._next("now")
+        if not step.done:
+            step.done, step.value = True, workflow.time()
+        return datetime.fromtimestamp(float(str(step.value)), UTC)
+
+    def random(self) -> random.Random:
+        """Return a generator that begins anew, with the workflow's id, in every run."""
+        number, _ = self._next("random")
+        return SeededRandom(f"{self.key}.{number}")
+
+    def _next(self, name: str) -> tuple[int, Step]:
+        self._called += 1
+        step = self.steps.setdefault(self._called, Step(name=name))
+        if step.name != name:
+            raise NotDeterministic(
+                f"{type(self._definition).__name__} called {name} as its step {self._called}, which"
+                f" was {step.name} before: a workflow that has begun needs the same steps in the"
+                " same order. Start it again under another key, or bring the old order back."
+            )
+        return self._called, step
+
+    async def _attempts(
+        self,
+        number: int,
+        step: Step,
+        activity_type: str,
+        key: str,
+        arguments: Mapping[str, JsonValue],
+    ) -> JsonValue:
+        while not step.done:
+            await _sleep_until(step.due)
+            await self._leave_if_long()
+            call = Call(
+                input=self._input, key=key, attempt=step.attempts + 1, arguments=dict(arguments)
+            )
+            self._activities += 1
+            self._running += 1
+            try:
+                outcome = await workflow.execute_activity(
+                    activity_type,
+                    call,
+                    result_type=Outcome,
+                    activity_id=f"{number}.{self._activities}",
+                    start_to_close_timeout=self._definition.policy.timeout + _MARGIN,
+                    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                    retry_policy=_ONCE,
+                    # A cancelled job is one that has really stopped.
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error) or _is_cancelled():
+                    raise asyncio.CancelledError from error
+                self._failed(step, error)
+            else:
+                _remember(progress=outcome.progress, error=None)
+                if outcome.cancelled:
+                    raise asyncio.CancelledError
+                step.done, step.value, step.error = True, outcome.result, None
+            finally:
+                self._running -= 1
+        if step.error is not None:
+            raise (StepFailedForGood if step.permanent else StepFailed)(step.error)
+        return step.value
+
+    def _failed(self, step: Step, error: ActivityError) -> None:
+        policy, cause = self._definition.policy, error.cause
+        permanent, progress = False, None
+        match cause:
+            case TimeoutError(type=TimeoutType.HEARTBEAT):
+                step.lost += 1
+                if step.lost < MAX_LOST:
+                    return
+                permanent = True
+                text = f"WorkerLost: {MAX_LOST} workers in a row were lost with it"
+            case TimeoutError():
+                text = f"TimeoutError: not done within {policy.timeout.total_seconds():g} seconds"
+            case ApplicationError():
+                permanent, text = cause.non_retryable, f"{cause.type}: {cause.message}"
+                [progress] = cause.details or [None]
+            case _:
+                text = describe(cause or error)
+        if isinstance(cause, ApplicationError) and cause.type == WORKER_STOPPED:
+            _remember(progress=progress)
+            return
+        step.lost, step.attempts = 0, step.attempts + 1
+        step.due = (
+            workflow.time() + backoff(step.attempts, policy, workflow.random()).total_seconds()
+        )
+        step.error, step.permanent = text, permanent
+        step.done = permanent or step.attempts >= policy.attempts
+        _remember(progress=progress, error=None if step.done else text)
+
+    async def _leave_if_long(self) -> None:
+        """Wait for ever if the history is long: this goes on in a new run."""
+        if workflow.info().is_continue_as_new_suggested():
+            self._leaving = True
+            await asyncio.get_running_loop().create_future()
+
+
+def _remember(**values: object) -> None:
+    """Keep the progress, or the last error, where callers of the client find them."""
+    if values.get("progress", ...) is None:
+        del values["progress"]
+    changes = {
+        name: value
+        for name, value in values.items()
+        if value != workflow.memo_value(name, None, type_hint=_MEMO[name])
+    }
+    if changes:
+        workflow.upsert_memo(changes)
+
+
+_MEMO: Mapping[str, type] = {"progress": Progress, "error": str}
+
+
+async def _sleep_until(due: float, summary: str | None = None) -> None:
+    duration = due - workflow.time()
+    if duration > 0:
+        await workflow.sleep(duration, summary=summary)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the current task was cancelled, which an activity that ends anyway hides."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
