@@ -174,9 +174,9 @@ def init(
     """
     import json
 
-    from lich_wrapper.answers import RUNNER, parse_pairs, read_data_file
     from lich_wrapper.init import Place, Request, create
-    from lich_wrapper.source import default_source, find_source
+    from lich_wrapper.template.answers import RUNNER, parse_pairs, read_data_file
+    from lich_wrapper.template.source import default_source, find_source
 
     answers: dict[str, Any] = read_data_file(data_file) if data_file else {}
     answers |= parse_pairs(pairs)
@@ -303,10 +303,10 @@ def update(
     where the project is. Your work is merged by git; exit code 3 says that conflicts are left.
     """
     from lich_wrapper import report
-    from lich_wrapper.answers import RUNNER, parse_pairs
-    from lich_wrapper.project import Project, Recorded
-    from lich_wrapper.route import Wish, find_route, is_newest, newest, template_of
-    from lich_wrapper.source import find_source
+    from lich_wrapper.template.answers import RUNNER, parse_pairs
+    from lich_wrapper.template.source import find_source
+    from lich_wrapper.update.project import Project, Recorded
+    from lich_wrapper.update.route import Wish, find_route, is_newest, newest, template_of
 
     if vcs_ref is not None and latest:
         raise click.UsageError("--vcs-ref and --latest exclude each other.")
@@ -322,7 +322,7 @@ def update(
         return Exit.UPDATE_EXISTS if target else Exit.DONE
     project = Project.open(path)
     if project.journal.exists():
-        from lich_wrapper.apply import repair
+        from lich_wrapper.update.apply import repair
 
         if repair(project):
             click.echo("Note: an update that was interrupted is taken back first.", err=True)
@@ -335,7 +335,7 @@ def update(
         if route is None:
             report.nothing(recorded.version, as_json=as_json)
             return Exit.DONE
-        from lich_wrapper.update import Kind, plan_update
+        from lich_wrapper.update.plan import Kind, plan_update
 
         project.require_quiet()
         plan = plan_update(project, route, wish, workspace, keep=not dry_run)

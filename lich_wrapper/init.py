@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lich_wrapper.answers import RUNNER, Questions, check_answers
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
-from lich_wrapper.render import Rendered, export, render
-from lich_wrapper.source import Source, Version
+from lich_wrapper.template.answers import RUNNER, Questions, check_answers
+from lich_wrapper.template.render import Rendered, export, render
+from lich_wrapper.template.source import Source, Version
 
 __all__ = ["Created", "Place", "Request", "create"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from lich_wrapper.update import Plan
+    from lich_wrapper.update.plan import Plan
 
 __all__ = ["check", "nothing", "plan"]
 
@@ -46,7 +46,7 @@ def plan(
     """Tell what becomes of every file, and how to go on."""
     import shlex
 
-    from lich_wrapper.update import Kind
+    from lich_wrapper.update.plan import Kind
 
     colours = {
         Kind.NEW: "green",

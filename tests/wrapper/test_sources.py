@@ -80,6 +80,6 @@ def test_a_bare_repository_is_a_template(lich: Lich, remote: str, tmp_path: Path
 
 
 def test_the_canonical_url_is_in_no_code() -> None:
-    sources = list((ROOT / "lich_wrapper").glob("*.py"))
+    sources = list((ROOT / "lich_wrapper").rglob("*.py"))
     assert sources
     assert not [path for path in sources if "git.lich.example" in path.read_text()]

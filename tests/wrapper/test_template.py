@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lich_wrapper.answers import Questions
+from lich_wrapper.template.answers import Questions
 from tests.conftest import RELEASE, ROOT, git
 from tests.wrapper.conftest import Lich, Update
 from tests.wrapper.files import Tree, snapshot

@@ -8,7 +8,7 @@ from typing import Final
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
-from lich_wrapper.project import Project
+from lich_wrapper.update.project import Project
 
 __all__ = ["OURS", "Entry", "Merged", "Scratch", "require_merge_tree"]
 

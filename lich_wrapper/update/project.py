@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lich_wrapper.answers import ANSWERS_FILE, fingerprint, recorded_fingerprint
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
+from lich_wrapper.template.answers import ANSWERS_FILE, fingerprint, recorded_fingerprint
 
 __all__ = ["WORK_TREE", "Project", "Recorded", "values"]
 

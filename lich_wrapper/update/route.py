@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.project import Recorded
-from lich_wrapper.source import Source, Version, carried_version, find_source, is_newer
+from lich_wrapper.template.source import Source, Version, carried_version, find_source, is_newer
+from lich_wrapper.update.project import Recorded
 
 __all__ = ["Route", "Wish", "find_route", "is_newest", "newest", "template_of"]
 

@@ -6,15 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from lich_wrapper.answers import ANSWERS_FILE, RUNNER, Questions, check_answers, read_config
-from lich_wrapper.apply import Change, apply, obstacles
 from lich_wrapper.errors import LichError
-from lich_wrapper.merge import OURS, Entry, Merged, Scratch, require_merge_tree
-from lich_wrapper.notes import ReleaseNotes, release_notes
-from lich_wrapper.project import Project, Recorded, values
-from lich_wrapper.render import Rendered, export, render
-from lich_wrapper.route import Route, Wish
-from lich_wrapper.source import Source, Version
+from lich_wrapper.template.answers import (
+    ANSWERS_FILE,
+    RUNNER,
+    Questions,
+    check_answers,
+    read_config,
+)
+from lich_wrapper.template.render import Rendered, export, render
+from lich_wrapper.template.source import Source, Version
+from lich_wrapper.update.apply import Change, apply, obstacles
+from lich_wrapper.update.merge import OURS, Entry, Merged, Scratch, require_merge_tree
+from lich_wrapper.update.notes import ReleaseNotes, release_notes
+from lich_wrapper.update.project import Project, Recorded, values
+from lich_wrapper.update.route import Route, Wish
 
 __all__ = ["Kind", "Plan", "plan_update"]
 

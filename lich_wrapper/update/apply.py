@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.merge import Entry
-from lich_wrapper.project import Project
+from lich_wrapper.update.merge import Entry
+from lich_wrapper.update.project import Project
 
 __all__ = ["Change", "apply", "obstacles", "repair"]
 

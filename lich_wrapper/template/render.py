@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lich_wrapper.answers import ANSWERS_FILE, read_config
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 from lich_wrapper.plain import set_aside
-from lich_wrapper.source import Source, Version
+from lich_wrapper.template.answers import ANSWERS_FILE, read_config
+from lich_wrapper.template.source import Source, Version
 
 __all__ = ["Rendered", "clear_errors", "export", "render"]
 

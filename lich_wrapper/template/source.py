@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 DISTRIBUTION: Final = "lich-wrapper"
-PACKAGE: Final = Path(__file__).resolve().parent
+PACKAGE: Final = Path(__file__).resolve().parents[1]
 BUNDLE: Final = PACKAGE / "template.bundle"
 # What the bundle was made from: a commit id and its name in `git describe`, never the
 # version of the distribution, which drops what git needs to find the commit again.
