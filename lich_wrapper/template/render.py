@@ -12,7 +12,6 @@ from typing import Any
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
-from lich_wrapper.plain import set_aside
 from lich_wrapper.template.answers import ANSWERS_FILE, read_config
 from lich_wrapper.template.source import Source, Version
 
@@ -66,8 +65,7 @@ def render(
     import copier
     import yaml
 
-    aside = set_aside(template, read_config(template), exclude, destination)
-    with warnings.catch_warnings(), _without_git(), clear_errors(), aside:
+    with warnings.catch_warnings(), _without_git(), clear_errors():
         warnings.simplefilter("ignore")
         copier.run_copy(
             str(template),
