@@ -1,4 +1,4 @@
-"""Plans an update: renders the old and the new project and has git merge the user's into it."""
+"""Computes an update: renders the old and the new project, and has git merge the user's in."""
 
 import enum
 from collections.abc import Mapping
@@ -7,20 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.template.answers import (
-    ANSWERS_FILE,
-    RUNNER,
-    Questions,
-    check_answers,
-    read_config,
-)
-from lich_wrapper.template.render import Rendered, export, render
+from lich_wrapper.template.answers import ANSWERS_FILE, RUNNER, Questions, public, read_config
+from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
 from lich_wrapper.update.apply import Change, apply, obstacles
-from lich_wrapper.update.merge import OURS, Entry, Merged, Scratch, require_merge_tree
+from lich_wrapper.update.merge import OURS, Differences, Entry, Merged, Scratch, require_merge_tree
 from lich_wrapper.update.notes import ReleaseNotes, release_notes
-from lich_wrapper.update.project import Project, Recorded, values
-from lich_wrapper.update.route import Route, Wish
+from lich_wrapper.update.project import Project, Recorded
+from lich_wrapper.update.route import Request, Route
 
 __all__ = ["Kind", "Plan", "plan_update"]
 
@@ -36,7 +30,7 @@ class Kind(enum.StrEnum):
     KEPT = "kept as you have it"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """An update that is computed to the last byte, and not applied yet."""
 
@@ -62,12 +56,15 @@ class Plan:
         """Tell whether the project stays as it is."""
         return not self.changes
 
-    def problem(self, *, removals: bool) -> str | None:
-        """Say why the update must not be applied, or None; `removals` accepts lost edits."""
+    def problem(self, *, accept_removals: bool) -> str | None:
+        """Say why the update must not be applied, or None.
+
+        Unless removals are accepted, one reason is that a file with edits would be removed.
+        """
         if self.obstacle:
             return self.obstacle
         edited = self.of(Kind.REMOVED_EDITED)
-        if edited and not removals:
+        if edited and not accept_removals:
             return (
                 f"The update removes {', '.join(edited)}, which you edited: look with --dry-run "
                 "and accept it with --yes; your last commit keeps what you wrote."
@@ -76,7 +73,83 @@ class Plan:
 
     def apply(self) -> None:
         """Write the result into the work tree and the index."""
-        apply(self.project, list(self.changes))
+        apply(self.project, self.changes)
+
+
+def plan_update(
+    project: Project, route: Route, request: Request, workspace: Path, *, keep: bool
+) -> Plan:
+    """Compute the update; everything temporary goes into `workspace`.
+
+    `keep` stores what is computed among the project's own objects, so that it can be applied.
+    Raises LichError for answers that the template does not take.
+    """
+    require_merge_tree()
+    recorded = project.recorded()
+    source, old, new = route.source, route.old, route.new
+    template = workspace / "template"
+    export(source, new, template)
+    questions = Questions.read(template)
+    questions.check(request.answers)
+    _check_recorded(recorded, request, questions, new)
+
+    scratch = Scratch.create(workspace, project, keep=keep)
+    base = scratch.write_tree(
+        _render_old(recorded, route, template, workspace / "old" / project.name)
+    )
+    result = _Result(scratch, project.tree, f"template-{new.name}")
+    switches = str(request.answers.get(RUNNER, "")) not in ("", str(recorded.answers.get(RUNNER)))
+    steps = [request.answers]
+    if switches and old != new and _takes_recorded_runner(recorded, questions):
+        # What the new version renames is found in a step of its own.
+        steps.insert(0, {})
+    for number, answers in enumerate(steps):
+        folder = workspace / f"new-{number}" / project.name
+        folder.mkdir(parents=True)
+        (folder / ANSWERS_FILE).write_text(recorded.text, encoding="utf-8")
+        rendered = render(template, folder, answers)
+        theirs = scratch.write_tree(folder)
+        result.merge(base, theirs, switch=switches and answers is request.answers)
+        base = theirs
+    new_answers = public(rendered.answers)
+    _check_kept(recorded, request, new_answers, questions, new)
+
+    changes = result.changes()
+    hints = _question_hints(recorded.answers, new_answers, questions)
+    return Plan(
+        project=project,
+        source=source.url,
+        old=old.name,
+        new=new.name,
+        old_answers=recorded.answers,
+        new_answers=new_answers,
+        kinds=result.kinds(changes),
+        changes=changes,
+        notes=_notes(source, old, new, {recorded.answers.get(RUNNER), new_answers.get(RUNNER)}),
+        hints=(*route.hints, *hints, *result.moves),
+        diff=scratch.diff(result.ours, result.tree),
+        obstacle=obstacles(project, changes),
+    )
+
+
+def _render_old(recorded: Recorded, route: Route, template: Path, folder: Path) -> Path:
+    """Render the project as the template made it; the template is the new version afterwards."""
+    # As in Copier's update: what the new template excludes does not count as removed.
+    exclude = tuple(map(str, read_config(template).get("_exclude") or ()))
+    origin = replace(route.source, url=recorded.source)
+    differs = (route.old, origin) != (route.new, route.source)
+    if differs:
+        export(origin, route.old, template)
+    try:
+        render(template, folder, recorded.answers, exclude=exclude)
+    except LichError as problem:
+        raise LichError(
+            f"The recorded answers do not fit the template at {route.old.name} ({problem}): bring "
+            f"{ANSWERS_FILE} back from an older commit."
+        ) from problem
+    if differs:
+        export(route.source, route.new, template)
+    return folder
 
 
 # What the stages say that git left of a file: 1 the old template's, 2 the user's, 3 the new
@@ -85,79 +158,8 @@ _USER_REMOVED: Final = {1, 3}
 _TEMPLATE_REMOVED: Final = {1, 2}
 
 
-def plan_update(project: Project, route: Route, wish: Wish, workspace: Path, *, keep: bool) -> Plan:
-    """Compute the update.
-
-    `keep` writes what is computed to the project's own objects, so that it can be applied.
-    """
-    require_merge_tree()
-    recorded = project.recorded()
-    source, old, new = route.source, route.old, route.new
-    template = export(source, new, workspace / "new-template")
-    questions = Questions.read(template)
-    check_answers(wish.answers, questions)
-    _check_recorded(recorded, wish, questions, new)
-
-    old_template = template
-    if old != new or source.url != recorded.source:
-        origin = replace(source, url=recorded.source)
-        old_template = export(origin, old, workspace / "old-template")
-    before = _render_old(recorded, old_template, template, old, workspace / "old" / project.name)
-    scratch = Scratch.create(workspace, project, keep=keep)
-    records = _Records(scratch, project.tree(), f"template-{new.name}")
-    base = scratch.write_tree(before.folder)
-    switches = str(wish.answers.get(RUNNER, "")) not in ("", str(recorded.answers.get(RUNNER)))
-    steps = [wish.answers]
-    if switches and old != new and _still_fits(recorded, questions):
-        # What the new version renames is found in a step of its own.
-        steps.insert(0, {})
-    for number, answers in enumerate(steps):
-        folder = workspace / f"new-{number}" / project.name
-        folder.mkdir(parents=True)
-        (folder / ANSWERS_FILE).write_text(recorded.text, encoding="utf-8")
-        after = render(template, folder, answers)
-        theirs = scratch.write_tree(folder)
-        records.merge(base, theirs, switch=switches and answers is wish.answers)
-        base = theirs
-    _check_kept(recorded, wish, after.answers, questions, new)
-
-    changes = records.changes()
-    return Plan(
-        project,
-        source.url,
-        old.name,
-        new.name,
-        recorded.values(),
-        values(after.answers),
-        records.kinds(),
-        changes,
-        _notes(source, old, new, recorded, after.answers),
-        (
-            *route.hints,
-            *_question_hints(recorded, after.answers, questions),
-            *records.moves,
-        ),
-        scratch.diff(records.ours, records.tree),
-        obstacles(project, [change for change in changes if change.old != change.new]),
-    )
-
-
-def _render_old(
-    recorded: Recorded, old_template: Path, template: Path, old: Version, folder: Path
-) -> Rendered:
-    # As in Copier's update: what the new template excludes does not count as removed.
-    exclude = tuple(map(str, read_config(template).get("_exclude") or ()))
-    try:
-        return render(old_template, folder, recorded.values(), exclude=exclude)
-    except LichError as problem:
-        raise LichError(
-            f"The recorded answers do not fit the template at {old.name} ({problem}): bring "
-            f"{ANSWERS_FILE} back from an older commit."
-        ) from problem
-
-
-class _Records:
-    """The result as it grows from the user's tree, and what git could not merge into it."""
+class _Result:
+    """The user's tree with the template's changes, and what git could not merge into it."""
 
     def __init__(self, scratch: Scratch, ours: str, label: str) -> None:
         self.scratch = scratch
@@ -167,14 +169,15 @@ class _Records:
         self.kept: set[str] = set()
         self.removed: set[str] = set()
         self.unmerged: dict[str, Mapping[int, Entry]] = {}
-        self._known: tuple[str, dict[str, tuple[Entry | None, Entry | None]]] | None = None
 
     def merge(self, base: str, theirs: str, *, switch: bool) -> None:
         """Merge what the template changed between two renders."""
         if switch:
             # A file of one runner is never a renamed file of another, however alike they
             # look: as long as nothing is added, there is nothing that git takes for it.
-            middle = self.scratch.without_added(base, theirs)
+            differences = self.scratch.differences(base, theirs)
+            added = [path for path, (old, _) in differences.items() if old is None]
+            middle = self.scratch.remove(theirs, added)
             self._add(self.scratch.merge(base, self.tree, middle, self.label))
             base = middle
         else:
@@ -183,27 +186,24 @@ class _Records:
 
     def changes(self) -> tuple[Change, ...]:
         """Return what becomes of every file that the result or the index holds otherwise."""
-        differences = self._differences()
-        states = {path: self._same(path) for path in self.unmerged.keys() - differences.keys()}
+        states: Differences = dict.fromkeys(self.unmerged, (None, None))
+        states |= self.scratch.differences(self.ours, self.tree)
         return tuple(
-            Change(path, before, after, self.unmerged.get(path, {}))
-            for path, (before, after) in sorted({**differences, **states}.items())
+            Change(path, old, new, self.unmerged.get(path, {}))
+            for path, (old, new) in sorted(states.items())
         )
 
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self, changes: tuple[Change, ...]) -> dict[str, Kind]:
         """Return in one word what becomes of every file."""
-        kinds = {}
-        for path, (old, new) in self._differences().items():
-            kinds[path] = Kind.NEW if old is None else Kind.REMOVED if new is None else Kind.CHANGED
-        kinds |= dict.fromkeys(self.kept - kinds.keys(), Kind.KEPT)
+        kinds = dict.fromkeys(self.kept, Kind.KEPT)
+        for change in changes:
+            if change.old is None:
+                kinds[change.path] = Kind.NEW
+            else:
+                kinds[change.path] = Kind.REMOVED if change.new is None else Kind.CHANGED
         kinds |= dict.fromkeys(self.removed, Kind.REMOVED_EDITED)
         kinds |= dict.fromkeys(self.unmerged, Kind.CONFLICTING)
         return dict(sorted(kinds.items()))
-
-    def _differences(self) -> dict[str, tuple[Entry | None, Entry | None]]:
-        if self._known is None or self._known[0] != self.tree:
-            self._known = (self.tree, self.scratch.differences(self.ours, self.tree))
-        return self._known[1]
 
     def _add(self, merged: Merged) -> None:
         dropped = []
@@ -219,82 +219,75 @@ class _Records:
                 dropped.append(path)
             else:
                 self.unmerged[path] = stages
-        self.tree = self.scratch.without(merged.tree, dropped)
+        self.tree = self.scratch.remove(merged.tree, dropped)
 
     def _note_moves(self, base: str, theirs: str) -> None:
         """Tell where the user's changes of a file are that the template renamed."""
-        edited = self.scratch.differences(base, self.tree)
+        renames = self.scratch.renames(base, theirs)
+        edited = self.scratch.differences(base, self.tree) if renames else {}
         self.moves += [
             f"The template renamed {old} to {new}: your changes of it are there now."
-            for old, new in self.scratch.renames(base, theirs).items()
+            for old, new in renames.items()
             if edited.get(old, (None, None))[1] is not None
         ]
 
-    def _same(self, path: str) -> tuple[Entry | None, Entry | None]:
-        """Return the state of a file that the result holds as the user has it."""
-        listed = self.scratch.git()("ls-tree", "-z", self.tree, "--", path).rstrip("\0")
-        if not listed:
-            return None, None
-        mode, _, object_id = listed.partition("\t")[0].split(" ")
-        entry = Entry(mode, object_id)
-        return entry, entry
 
-
-def _check_recorded(recorded: Recorded, wish: Wish, questions: Questions, new: Version) -> None:
-    for name, value in recorded.values().items():
+def _check_recorded(
+    recorded: Recorded, request: Request, questions: Questions, new: Version
+) -> None:
+    for name, answer in recorded.answers.items():
         question = questions.get(name)
-        if question is None or question.computed or name in wish.answers:
+        if question is None or question.computed or name in request.answers:
             continue
-        if (problem := question.problem(value)) is not None:
+        if (problem := question.problem(answer)) is not None:
             raise LichError(
-                f"{name} is {value!r}, which the template no longer takes at {new.name}: "
+                f"{name} is {answer!r}, which the template no longer takes at {new.name}: "
                 f"{problem}, with -d {name}=…"
             )
 
 
-def _still_fits(recorded: Recorded, questions: Questions) -> bool:
+def _takes_recorded_runner(recorded: Recorded, questions: Questions) -> bool:
     question = questions.get(RUNNER)
     return question is not None and question.problem(recorded.answers.get(RUNNER)) is None
 
 
 def _check_kept(
     recorded: Recorded,
-    wish: Wish,
+    request: Request,
     answers: Mapping[str, Any],
     questions: Questions,
     new: Version,
 ) -> None:
-    for name, value in recorded.values().items():
-        if name in wish.answers or name not in answers or name not in questions:
+    """Refuse an update in which Copier replaced a recorded answer by the default."""
+    for name, answer in recorded.answers.items():
+        if name in request.answers or name not in answers or name not in questions:
             continue
-        if answers[name] != value:
+        if answers[name] != answer:
             raise LichError(
-                f"{name} is {value!r}, which the template no longer takes at {new.name}: give "
+                f"{name} is {answer!r}, which the template no longer takes at {new.name}: give "
                 f"another with -d {name}=…, for example {answers[name]!r}."
             )
 
 
 def _question_hints(
-    recorded: Recorded, answers: Mapping[str, Any], questions: Questions
+    old: Mapping[str, Any], new: Mapping[str, Any], questions: Questions
 ) -> list[str]:
-    known = recorded.values()
     return [
-        f"New question {name}: {value!r} is taken, change it with `lich update -d {name}=…`."
-        for name, value in values(answers).items()
-        if name not in known
+        f"New question {name}: {answer!r} is taken, change it with `lich update -d {name}=…`."
+        for name, answer in new.items()
+        if name not in old
     ] + [
-        f"The template no longer asks for {name}, to which you answered {value!r}."
-        for name, value in known.items()
+        f"The template no longer asks for {name}, to which you answered {answer!r}."
+        for name, answer in old.items()
         if name not in questions
     ]
 
 
 def _notes(
-    source: Source, old: Version, new: Version, recorded: Recorded, answers: Mapping[str, Any]
+    source: Source, old: Version, new: Version, runners: set[Any]
 ) -> tuple[ReleaseNotes, ...]:
     if old.commit == new.commit:
         return ()
     changelog = source.git.run("cat-file", "blob", f"{new.commit}:CHANGELOG.md", ok=(0, 128))
-    runners = {str(its.get(RUNNER)) for its in (recorded.answers, answers)}
     text = changelog.stdout.decode(errors="replace")
-    return tuple(release_notes(text, old.name, new.name, runners))
+    return tuple(release_notes(text, old.name, new.name, set(map(str, runners))))
