@@ -1,4 +1,7 @@
-"""The command line: options in, one clear line or a report out, and the exit codes."""
+"""The command line: options, errors on one line, and exit codes.
+
+What a command needs is imported in it, so that `lich --help` imports click and little else.
+"""
 
 import gc
 import io
@@ -21,7 +24,7 @@ __all__ = ["cli", "main", "run"]
 
 def main() -> NoReturn:
     """Run the command line and leave with one of the documented exit codes."""
-    # A process this short ends before collecting garbage would pay.
+    # A process this short ends before garbage collection would pay.
     gc.disable()
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold what the terminal's encoding, or any encoding, cannot.
@@ -32,7 +35,7 @@ def main() -> NoReturn:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code, with every failure told on one line."""
+    """Run one command and return the exit code, with every error printed on one line."""
     try:
         result = cli.main(arguments, prog_name="lich", standalone_mode=False, color=report.colour())
     except click.ClickException as problem:
@@ -46,7 +49,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         report.error(str(problem))
         return Exit.ERROR
     except BrokenPipeError:
-        # Whoever read our output has seen enough of it.
+        # The reader of the output, such as `head`, has closed it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except Exception as problem:  # noqa: BLE001
@@ -65,7 +68,10 @@ def _trace() -> None:
 
 
 def _interrupt_once() -> None:
-    """Make the first interrupt unwind everything, and nothing disturb the unwinding."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt, and ignore later ones.
+
+    So whatever has to be cleaned up is cleaned up to its end.
+    """
     signals = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP"):
         signals.append(signal.SIGHUP)
@@ -82,7 +88,6 @@ def _interrupt_once() -> None:
 
 @contextmanager
 def _workspace() -> Iterator[Path]:
-    # Imported here, like all that `lich --help` can do without.
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="lich-", ignore_cleanup_errors=True) as folder:
@@ -149,13 +154,13 @@ def init(
 
     What no option answers is asked on a terminal. Parents of DEST are made if they are missing.
     """
-    from lich_wrapper.init import Place, Request, create
+    from lich_wrapper.init import Destination, Request, create
     from lich_wrapper.template.answers import read_data_file
     from lich_wrapper.template.source import default_source, find_source
 
     answers = read_data_file(data_file) if data_file else {}
     answers |= _answers(pairs, task_runner)
-    place = Place.check(dest)
+    destination = Destination.check(dest)
     with _workspace() as workspace:
         source = find_source(template, workspace) if template else default_source(workspace)
         request = Request(
@@ -166,7 +171,7 @@ def init(
             defaults=defaults,
             git=not no_git,
         )
-        created = create(request, place, workspace, dry_run=dry_run)
+        created = create(request, destination, workspace, dry_run=dry_run)
     report.created(created, dest, template, dry_run=dry_run, as_json=as_json)
     return Exit.DONE
 
@@ -214,9 +219,9 @@ def update(
         return Exit.UPDATE_EXISTS if target else Exit.DONE
     project = Project.open(path)
     if project.journal.exists():
-        from lich_wrapper.update.apply import repair
+        from lich_wrapper.update.apply import roll_back
 
-        if repair(project):
+        if roll_back(project):
             report.note("an update that was interrupted is taken back first.")
         recorded = Recorded.read(path)
     if request == Request() and is_newest(recorded):

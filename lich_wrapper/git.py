@@ -1,4 +1,4 @@
-"""Runs git so that neither inherited variables nor personal settings change a result."""
+"""Runs git so that neither environment variables nor personal settings change a result."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Makes a new project: checks everything first, renders beside its place, moves it there."""
+"""Makes a new project: checks everything first, renders it elsewhere, moves it into place."""
 
 import os
 import shutil
@@ -15,19 +15,19 @@ from lich_wrapper.template.answers import RUNNER, Questions, public
 from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
 
-__all__ = ["Created", "Place", "Request", "create"]
+__all__ = ["Created", "Destination", "Request", "create"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """Where a project is to be: checked, and known to be free."""
 
     path: Path
     exists: bool
 
     @classmethod
-    def check(cls, destination: str) -> "Place":
-        """Return the place; raises LichError for whatever is no free place for a project."""
+    def check(cls, destination: str) -> "Destination":
+        """Check a path; raises LichError unless a project can be made there."""
         if not destination:
             raise LichError("The destination is empty: give a folder's name.")
         path = Path(os.path.realpath(destination))
@@ -53,9 +53,9 @@ class Place:
         return cls(path, exists=True)
 
     def is_tracked(self) -> bool:
-        """Tell whether a repository around the place would take the project for its own.
+        """Tell whether the project would be part of a repository that is around it.
 
-        What that repository ignores is none of its own, and needs a repository for updates.
+        Where that repository ignores it, the project needs a repository of its own.
         """
         asked = ("check-ignore", "--quiet", "--", f"{self.path}/")
         # 0 is an ignored path, 1 another one; outside of a work tree it is an error.
@@ -63,9 +63,9 @@ class Place:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Give a folder of the final name near the place; it is gone afterwards.
+        """Give a temporary folder with the final name near the destination.
 
-        A new project is made beside its place, so that one rename shows all of it. An empty
+        A new project is made beside its destination, so that one rename shows all of it. An empty
         folder that exists may be a mount point: there it is made inside.
         """
         with ExitStack() as undo:
@@ -79,7 +79,7 @@ class Place:
             yield temporary / self.path.name
 
     def fill(self, made: Path) -> None:
-        """Move the finished project to its place."""
+        """Move the finished project to the destination, all of it or nothing."""
         if not self.exists:
             made.rename(self.path)
             return
@@ -122,11 +122,13 @@ class Created:
     notes: tuple[str, ...]
 
 
-def create(request: Request, place: Place, workspace: Path, *, dry_run: bool = False) -> Created:
-    """Make the project at its place; after any failure the place is as it was.
+def create(
+    request: Request, destination: Destination, workspace: Path, *, dry_run: bool = False
+) -> Created:
+    """Make the project; after any failure the destination is as it was.
 
-    A dry run renders into `workspace`, a temporary folder, only. Raises LichError for answers
-    that the template does not take, and for a place that cannot be written.
+    A dry run only renders, into `workspace`, a temporary folder. Raises LichError for answers
+    that the template does not take, and for a destination that cannot be written.
     """
     version = request.version
     template = workspace / "template"
@@ -143,22 +145,26 @@ def create(request: Request, place: Place, workspace: Path, *, dry_run: bool = F
         )
     commit = None
     try:
-        with place.staging() if not dry_run else nullcontext(workspace / place.path.name) as folder:
+        with (
+            destination.staging()
+            if not dry_run
+            else nullcontext(workspace / destination.path.name) as folder
+        ):
             rendered = render(template, folder, request.answers, ask=request.ask)
             files = rendered.files()
             if not dry_run:
-                if request.git and not place.is_tracked():
+                if request.git and not destination.is_tracked():
                     commit = _first_commit(folder, version, notes)
-                place.fill(folder)
+                destination.fill(folder)
     except OSError as problem:
-        raise LichError(_unusable(str(place.path), problem)) from problem
+        raise LichError(_unusable(str(destination.path), problem)) from problem
     notes += [
         f"{name} was not used: these answers leave no place for it."
         for name in request.answers
         if name not in rendered.answers
     ]
     return Created(
-        path=place.path,
+        path=destination.path,
         source=request.source,
         version=version,
         answers=public(rendered.answers),

@@ -135,7 +135,7 @@ def _without_git() -> Iterator[None]:
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
-    """Turn whatever Copier and Jinja raise about the input into one sentence."""
+    """Turn what Copier and Jinja raise about the input into a LichError of one sentence."""
     import jinja2
     from copier.errors import CopierError, UnsafeTemplateError
 

@@ -49,7 +49,7 @@ class Source:
 
     url: str
     repository: Path
-    # Where a project starts if nobody says from what: a commit, or None for the newest release.
+    # Where a project starts without a ref: a commit, or None for the newest release.
     start: str | None = None
 
     @property

@@ -1,4 +1,8 @@
-"""Puts a computed tree into the work tree and the index, so that no moment loses anything."""
+"""Writes a computed tree into the work tree and the index; an interruption is rolled back.
+
+The journal in the git directory says what was to be written: from it the next run, or this
+one after an error, restores what was there.
+"""
 
 import json
 import os
@@ -14,9 +18,8 @@ from lich_wrapper.errors import LichError
 from lich_wrapper.update.merge import Entry
 from lich_wrapper.update.project import Project
 
-__all__ = ["Change", "apply", "obstacles", "repair"]
+__all__ = ["Change", "apply", "obstacles", "roll_back"]
 
-# What tells a later run that this one did not come to its end, and how to take it back.
 _JOURNAL: Final = "journal.json"
 # Where new files wait if the git directory is on another file system.
 _STAGING: Final = ".lich-update"
@@ -38,7 +41,7 @@ class Change:
 
 
 def obstacles(project: Project, changes: Sequence[Change]) -> str | None:
-    """Say what of the user's, unknown to git, an update would have to overwrite, or None."""
+    """Say which of the user's files, unknown to git, an update would overwrite, or None."""
     changes = [change for change in changes if change.old != change.new]
     going = {change.path for change in changes if change.new is None}
     in_the_way = sorted(
@@ -64,9 +67,9 @@ def obstacles(project: Project, changes: Sequence[Change]) -> str | None:
 
 
 def apply(project: Project, changes: Sequence[Change]) -> None:
-    """Write the result; whatever stops it, the project is as it was or wholly updated.
+    """Write the result; after any error or interruption the project is as it was.
 
-    Raises LichError, like whatever else stops it, after all is taken back.
+    Raises LichError if another git process holds the index, or git fails.
     """
     folder = project.journal
     shutil.rmtree(folder, ignore_errors=True)
@@ -80,28 +83,28 @@ def apply(project: Project, changes: Sequence[Change]) -> None:
             _replace_files(project, written, staging)
             _replace_index(project, folder)
     except BaseException:
-        repair(project)
+        roll_back(project)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     # Only spares the next git command the work: the entries just written have no times yet.
     project.git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
 
 
-def repair(project: Project) -> bool:
-    """Take back an update that did not come to its end; tell whether there was one."""
+def roll_back(project: Project) -> bool:
+    """Roll back an update that did not come to its end; tell whether there was one."""
     folder = project.journal
     if not folder.exists():
         return False
-    taken_back = False
+    rolled_back = False
     journal = folder / _JOURNAL
     if journal.is_file():
-        taken_back = _take_back(project, json.loads(journal.read_text(encoding="utf-8")))
+        rolled_back = _restore_project(project, json.loads(journal.read_text(encoding="utf-8")))
         journal.unlink()
     shutil.rmtree(folder, ignore_errors=True)
-    return taken_back
+    return rolled_back
 
 
-def _take_back(project: Project, journal: dict[str, Any]) -> bool:
+def _restore_project(project: Project, journal: dict[str, Any]) -> bool:
     lock = project.git_dir / "index.lock"
     with suppress(OSError):
         if lock.samefile(project.journal / "index"):
@@ -112,16 +115,16 @@ def _take_back(project: Project, journal: dict[str, Any]) -> bool:
         return False
     owner = Project.open(place)
     shutil.rmtree(owner.path / _STAGING, ignore_errors=True)
-    # With another commit or a changed index, the user has gone on from there himself.
+    # With another commit or a changed index, the user has gone on from there.
     if owner.head != journal["head"] or not _index_is_old(owner, journal["files"]):
         return False
-    _restore(owner, journal["files"])
+    _restore_files(owner, journal["files"])
     return True
 
 
 @contextmanager
 def _staging(project: Project, folder: Path) -> Iterator[Path]:
-    """Give a folder from which one rename brings a file to its place."""
+    """Give a temporary folder on the project's file system, from which files can be renamed."""
     staging = folder / "files"
     if folder.stat().st_dev != project.path.stat().st_dev:
         staging = project.path / _STAGING
@@ -148,7 +151,7 @@ def _stage_files(project: Project, changes: Sequence[Change], folder: Path, stag
 
 
 def _stage_index(project: Project, changes: Sequence[Change], folder: Path) -> None:
-    """Make the index of the result beside the present one."""
+    """Make the index of the result, from a copy of the present one."""
     index = folder / "index"
     with suppress(FileNotFoundError):
         shutil.copyfile(project.git_dir / "index", index)
@@ -234,7 +237,7 @@ def _index_is_old(project: Project, files: list[dict[str, Any]]) -> bool:
     return all(entries.get(file["path"]) == file["old"] for file in files)
 
 
-def _restore(project: Project, files: list[dict[str, Any]]) -> None:
+def _restore_files(project: Project, files: list[dict[str, Any]]) -> None:
     """Bring files back that are as the update writes them; what the user did since stays."""
     wanted = []
     for file in files:

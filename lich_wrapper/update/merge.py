@@ -1,4 +1,4 @@
-"""Has git merge whole trees in a repository of its own, so that nothing else is touched."""
+"""Three-way merges of whole trees, by git, in a repository that is made for it."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _NEEDED: Final = (2, 38)
 # The user's side in the markers of a conflict.
 OURS: Final = "your-project"
 
-# A file that the user added stays where he put it, even if the template renames the folder.
+# A file that the user added stays where it is, even if the template renames the folder.
 _MERGE: Final = {
     "merge.conflictStyle": "merge",
     "merge.directoryRenames": "false",
@@ -38,7 +38,7 @@ _VARIABLES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One state of one file: what git keeps of it in a tree."""
+    """A file in a tree of git: its mode and the id of its content."""
 
     mode: str
     id: str
@@ -50,9 +50,9 @@ Differences = dict[str, tuple[Entry | None, Entry | None]]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What git made of two trees: a tree, and by path the stages of what it could not merge.
+    """The result of a merge: a tree, and by path the stages of what git could not merge.
 
-    Of the stages, 1 is the base, 2 the user's side, 3 the template's.
+    Stage 1 is the base, 2 the user's side, 3 the template's.
     """
 
     tree: str
@@ -100,16 +100,16 @@ class Scratch:
         git("add", "--all", "--force", "--", str(folder))
         return git("write-tree")
 
-    def merge(self, base: str, ours: str, theirs: str, name: str) -> Merged:
-        """Merge two trees that grew out of a third; conflicts call the other side `name`."""
+    def merge(self, base: str, ours: str, theirs: str, label: str) -> Merged:
+        """Merge two trees with a common base; conflict markers call the template's side `label`."""
         git = self.git()
         start = git("commit-tree", base, "-m", "base")
         heads = ""
-        for branch, tree in ((OURS, ours), (name, theirs)):
+        for branch, tree in ((OURS, ours), (label, theirs)):
             commit = git("commit-tree", tree, "-p", start, "-m", branch)
             heads += f"update refs/heads/{branch} {commit}\n"
         git("update-ref", "--stdin", stdin=heads.encode())
-        done = git.run("merge-tree", "--write-tree", "--no-messages", "-z", OURS, name, ok=(0, 1))
+        done = git.run("merge-tree", "--write-tree", "--no-messages", "-z", OURS, label, ok=(0, 1))
         tree, *records = done.stdout.decode(errors="surrogateescape").split("\0")
         unmerged: dict[str, dict[int, Entry]] = {}
         for record in filter(None, records):
@@ -129,7 +129,7 @@ class Scratch:
         return git("write-tree")
 
     def differences(self, old: str, new: str) -> Differences:
-        """Return every file that is not the same in two trees, with both its states."""
+        """Return every file that differs between two trees."""
         listed = self.git()("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new)
         words = iter(listed.split("\0"))
         found = {}

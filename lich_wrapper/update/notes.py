@@ -68,7 +68,7 @@ def _sections(changelog: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _for_runners(lines: list[str], runners: set[str]) -> Iterator[str]:
-    """Leave out headings and bullets, with all that belongs to them, that are for others."""
+    """Leave out headings and bullets, with all that belongs to them, for other runners."""
     heading_wanted = bullet_wanted = True
     for line in lines:
         if (heading := _HEADING.match(line)) is not None:

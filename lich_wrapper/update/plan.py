@@ -1,4 +1,4 @@
-"""Computes an update: renders the old and the new project, and has git merge the user's in."""
+"""Computes an update: a three-way merge of the old render, the new render and the user's tree."""
 
 import enum
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class Plan:
 def plan_update(
     project: Project, route: Route, request: Request, workspace: Path, *, keep: bool
 ) -> Plan:
-    """Compute the update; everything temporary goes into `workspace`.
+    """Compute the update; temporary files go into `workspace`.
 
     `keep` stores what is computed among the project's own objects, so that it can be applied.
     Raises LichError for answers that the template does not take.
@@ -152,8 +152,7 @@ def _render_old(recorded: Recorded, route: Route, template: Path, folder: Path) 
     return folder
 
 
-# What the stages say that git left of a file: 1 the old template's, 2 the user's, 3 the new
-# template's.
+# The stages that git leaves of a file that one side changed and the other removed.
 _USER_REMOVED: Final = {1, 3}
 _TEMPLATE_REMOVED: Final = {1, 2}
 

@@ -11,8 +11,8 @@ from lich_wrapper.template.answers import ANSWERS_FILE, public, was_edited
 
 __all__ = ["Project", "Recorded"]
 
-# What of the neutral settings must not hold for the user's own work tree: how his files
-# end their lines and which of them git ignores is his, and his files are already that way.
+# Line ends, filters and ignored files in the user's work tree are as the user's own settings
+# made them, so there these settings are the user's.
 _USER_SETTINGS: Final = (
     "core.attributesFile",
     "core.autocrlf",
@@ -73,7 +73,7 @@ class Recorded:
 
     @classmethod
     def parse(cls, text: str, file: Path) -> "Recorded":
-        """Read the text of an answers file; refuse what only an edit by hand explains."""
+        """Read the text of an answers file; raises LichError if Copier did not write it."""
         import yaml
 
         try:
@@ -118,10 +118,7 @@ class Project:
 
     @property
     def journal(self) -> Path:
-        """The folder that only an update under way, or one that was interrupted, leaves here.
-
-        It lies in the git directory, where no tool of the user looks.
-        """
+        """The folder, in the git directory, of an update that is under way or was interrupted."""
         return self.git_dir / "lich-update"
 
     def git_with(self, **variables: str) -> Git:
@@ -196,7 +193,7 @@ class Project:
         return Recorded.parse(text, self.path / ANSWERS_FILE)
 
     def hidden(self) -> set[str]:
-        """Return the files whose changes git was told not to look at."""
+        """Return the files that are flagged assume-unchanged or skip-worktree."""
         listed = self.git("ls-files", "-v", "-z", "--", ".").split("\0")
         return {entry[2:] for entry in listed if entry[:1].islower() or entry[:1] == "S"}
 

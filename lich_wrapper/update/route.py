@@ -1,4 +1,4 @@
-"""Decides from which version of the template to which one an update goes, or that none is due."""
+"""Decides from which version of the template to which one an update goes, if to any."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -71,7 +71,7 @@ def newest(recorded: Recorded, source: Source) -> Version | None:
 
 
 def is_newest(recorded: Recorded) -> bool:
-    """Tell by names alone, which is quick, that the project is at the newest release."""
+    """Tell whether the project is at the newest release, as far as names alone show it."""
     if carried_version(recorded.source) == recorded.version:
         return True
     place = Path(recorded.source).expanduser()

@@ -1,5 +1,6 @@
 """An update that is killed at any moment leaves a project as it was, or the next run does."""
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -55,6 +56,12 @@ def updated(project: Path, stop_at: int | None, count: object) -> None:
     code = run(["update"])
     count.value = seen  # type: ignore[attr-defined]
     os._exit(code)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_modules() -> None:
+    """Have an update's modules compiled: the first process must do no more than the others."""
+    importlib.import_module("lich_wrapper.update.plan")
 
 
 def in_a_process(project: Path, stop_at: int | None) -> tuple[int | None, int]:
