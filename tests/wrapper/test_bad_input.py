@@ -1,6 +1,7 @@
 """Whatever is wrong is said in one sentence, before anything is written."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,6 +193,23 @@ def test_a_template_that_wants_to_run_commands_is_refused(
     assert not (tmp_path / "x").exists()
 
 
+def test_a_template_that_points_outside_of_itself_is_refused_and_moves_nothing(
+    lich: Lich, small: Tree, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine\n")
+    # A file that is moved away and back changes the time of its folder.
+    before = (tmp_path / "mine").stat().st_mtime_ns
+    small.write({"copier.yml": f"_subdirectory: {tmp_path}/mine\nname: x\n"})
+    small.commit("v1.1.0")
+    for option in ("--dry-run", "--no-git"):
+        result = lich("init", tmp_path / "x", "--template", small.path, "-l", option)
+        refused(result)
+        assert (tmp_path / "mine").stat().st_mtime_ns == before
+        assert (tmp_path / "mine/notes.txt").read_text() == "mine\n"
+        assert not (tmp_path / "x").exists()
+
+
 def test_a_template_that_breaks_in_the_middle_leaves_nothing(
     lich: Lich, small: Tree, tmp_path: Path
 ) -> None:
@@ -251,6 +269,14 @@ def test_help_and_version_import_nothing_heavy() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "lich" in done.stdout
+
+
+def test_help_sums_every_command_up_in_a_whole_sentence(lich: Lich) -> None:
+    _, _, commands = lich("--help").out.partition("Commands:\n")
+    summaries = commands.splitlines()
+    assert [line.split()[0] for line in summaries] == ["init", "update"]
+    for summary in summaries:
+        assert re.search(r"[a-z]\.$", summary), summary
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
