@@ -116,6 +116,7 @@ def plan_update(
 
     changes = result.changes()
     hints = _question_hints(recorded.answers, new_answers, questions)
+    runners = {str(answers.get(RUNNER)) for answers in (recorded.answers, new_answers)}
     return Plan(
         project=project,
         source=source.url,
@@ -125,7 +126,7 @@ def plan_update(
         new_answers=new_answers,
         kinds=result.kinds(changes),
         changes=changes,
-        notes=_notes(source, old, new, {recorded.answers.get(RUNNER), new_answers.get(RUNNER)}),
+        notes=_notes(source, old, new, runners),
         hints=(*route.hints, *hints, *result.moves),
         diff=scratch.diff(result.ours, result.tree),
         obstacle=obstacles(project, changes),
@@ -283,10 +284,10 @@ def _question_hints(
 
 
 def _notes(
-    source: Source, old: Version, new: Version, runners: set[Any]
+    source: Source, old: Version, new: Version, runners: set[str]
 ) -> tuple[ReleaseNotes, ...]:
     if old.commit == new.commit:
         return ()
     changelog = source.git.run("cat-file", "blob", f"{new.commit}:CHANGELOG.md", ok=(0, 128))
     text = changelog.stdout.decode(errors="replace")
-    return tuple(release_notes(text, old.name, new.name, set(map(str, runners))))
+    return tuple(release_notes(text, old.name, new.name, runners))
