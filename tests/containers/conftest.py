@@ -1,4 +1,4 @@
-"""An engine for the tests that need one, and projects of every kind."""
+"""An engine for the tests that need one."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,6 @@ import pytest
 
 from tests.containers import engine as engines
 from tests.containers.engine import Engine
-from tests.template.conftest import render
-
-__all__ = ["engine", "render"]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.template.conftest import RUNNERS, Answers, Render, name_of
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.projects import Render
 
 VERSION = "1.33"
 """The oldest Kubernetes that is still maintained."""
@@ -18,7 +19,7 @@ MANIFESTS = "deploy/kubernetes"
 Resource = dict[str, Any]
 
 
-@pytest.fixture(params=RUNNERS, ids=name_of)
+@pytest.fixture(params=EVERY_RUNNER, ids=name_of)
 def answers(request: pytest.FixtureRequest) -> Answers:
     return {**request.param, "docs_language": "en", "python_version": "3.12", "kubernetes": True}
 

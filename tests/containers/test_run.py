@@ -15,8 +15,9 @@ from copier import run_copy
 
 from tests.containers import stand_ins
 from tests.containers.engine import Engine
-from tests.containers.stack import Stack, eventually, override
-from tests.template.conftest import RUNNERS, Answers, name_of
+from tests.containers.stack import Stack, override
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,7 @@ def built(engine: Engine, template: Path, folder: Path, answers: Answers) -> Ite
 
 @pytest.fixture(
     scope="module",
-    params=[answers for answers in RUNNERS if answers["task_runner"] != "none"],
+    params=[answers for answers in EVERY_RUNNER if answers["task_runner"] != "none"],
     ids=name_of,
 )
 def stack(
@@ -176,7 +177,7 @@ def test_more_workers_share_the_load(up: Stack) -> None:
             busy.update(up.workers_of(job_id))
         return len(busy) == 3
 
-    eventually(work, "each of three workers has done a job")
+    until(work, 120, describe=lambda: f"three workers have done jobs, only {busy} did")
 
 
 def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
@@ -195,7 +196,7 @@ def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
                     return True
         return False
 
-    eventually(killed, "a worker is in the middle of an import")
+    until(killed, 120, describe=lambda: "a worker is in the middle of an import")
     for job_id in jobs:
         job = up.ended(job_id, timeout=180)
         assert (job["state"], job["progress"]) == ("succeeded", {"done": rows, "total": rows})
@@ -206,7 +207,7 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
     assert up.ended(done)["state"] == "succeeded"
     up.write_contacts("stopped.csv", rows=20_000)
     running = up.post("import", {"file": "stopped.csv"})
-    eventually(lambda: (up.job(running)["progress"] or {}).get("done"), "the import has begun")
+    until(lambda: (up.job(running)["progress"] or {}).get("done"), 120)
 
     own = [one for one in up.containers() if one.attrs["Config"]["Image"] == up.name]
     up.compose("stop")

@@ -1,4 +1,4 @@
-"""What a project promises of its jobs when processes die, stop and come back."""
+"""What becomes of jobs when processes are killed, stopped and started again."""
 
 import asyncio
 import random
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from tests.temporal.conftest import QUEUE, Stack, report, until
+from tests.kit.waiting import until_async
+from tests.temporal.conftest import QUEUE, Stack, report
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
@@ -54,7 +55,7 @@ async def test_a_killed_workers_import_goes_on_elsewhere_and_no_row_is_done_twic
             " INSERT INTO writes VALUES (new.email, (julianday('now') - 2440587.5) * 86400); END"
         )
     job = await start_import(stack, rows)
-    await until(lambda: stack.database("SELECT count(*) FROM writes")[0][0] > rows // 3)
+    await until_async(lambda: stack.database("SELECT count(*) FROM writes")[0][0] > rows // 3)
     await first.stop(signal.SIGKILL)
     killed = time.time()
     [(before,)] = stack.database("SELECT count(*) FROM writes")
@@ -155,14 +156,14 @@ async def test_a_server_that_comes_back_has_lost_nothing(stack: Stack) -> None:
     worker = await stack.start_worker()
     stack.mailbox.pause = 0.3
     jobs = await send(stack, number)
-    await until(lambda: stack.mailbox.by_recipient.total() > 5)
+    await until_async(lambda: stack.mailbox.by_recipient.total() > 5)
     await stack.processes[0].stop()
     await asyncio.sleep(away)
     before = stack.mailbox.by_recipient.total()
 
     await stack.start_engine()
     start = time.monotonic()
-    await until(lambda: stack.mailbox.by_recipient.total() > before)
+    await until_async(lambda: stack.mailbox.by_recipient.total() > before)
     working = time.monotonic() - start
     for job in jobs:
         assert await stack.client.get_workflow_handle(job.id).result()

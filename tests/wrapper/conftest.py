@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from lich_wrapper.cli import run
-from tests.wrapper.files import Tree
+from tests.kit.trees import Tree
 
 ANSWERS = "{{ _copier_answers|to_nice_yaml -}}\n"
+
+UNEDITED = "one\ntwo\nthree\n"
+"""What the small template has in `plain.txt`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def small(tmp_path: Path) -> Tree:
                 """,
             "template/{{ _copier_conf.answers_file }}.jinja": ANSWERS,
             "template/name.txt.jinja": "{{ name }}\n",
-            "template/plain.txt": "one\ntwo\nthree\n",
+            "template/plain.txt": UNEDITED,
             "template/{{ task_runner }}.txt": "of one runner\n",
         }
     )

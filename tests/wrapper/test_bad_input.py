@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.kit.repository import LICH
+from tests.kit.trees import Tree, snapshot
 from tests.wrapper.conftest import Lich, Result
-from tests.wrapper.files import Tree, snapshot
 
 NAMES = {
     "quotes": 'My "Cool" App',
@@ -235,7 +236,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(
     temporary.mkdir()
     command = ["init", str(tmp_path / "a/x"), "--template", str(small.path), "-l"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "lich_wrapper", *command],
+        [*LICH, *command],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(temporary)},
@@ -260,15 +261,13 @@ def test_the_traceback_is_there_for_whoever_wants_it(
 
 def test_help_and_version_import_nothing_heavy() -> None:
     for option in ("--help", "--version"):
-        program = (
-            "import sys; from lich_wrapper.cli import run; code = run([sys.argv[1]]);"
-            "heavy = {'copier', 'yaml', 'rich', 'jinja2', 'pydantic'} & set(sys.modules);"
-            "sys.exit(str(heavy) if heavy else code)"
-        )
-        command = [sys.executable, "-c", program, option]
+        command = [sys.executable, "-X", "importtime", *LICH[1:], option]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "lich" in done.stdout
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "click" in imported
+        assert imported & {"copier", "yaml", "rich", "jinja2", "pydantic"} == set()
 
 
 def test_help_sums_every_command_up_in_a_whole_sentence(lich: Lich) -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import git
+from tests.kit.trees import Tree, git
 from tests.wrapper.conftest import Lich
-from tests.wrapper.files import Tree
 
 ANSWERS = ".copier-answers.yml"
 

@@ -2,24 +2,20 @@
 
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import RELEASE, git
+from tests.conftest import RELEASE
+from tests.kit.processes import run
+from tests.kit.trees import Tree, git, snapshot
 from tests.wrapper.conftest import Lich
-from tests.wrapper.files import Tree, snapshot
-
-RUNNERS = ["temporal", "celery", "none"]
 
 
 def copier_copy(source: Path, destination: Path, *arguments: str) -> None:
-    command = ["-m", "copier", "copy", "--quiet", *arguments, str(source), str(destination)]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run(sys.executable, "-m", "copier", "copy", "--quiet", *arguments, source, destination)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lich_wrapper.cli import run
+from tests.kit.trees import Tree
 from tests.wrapper.conftest import Lich
-from tests.wrapper.files import Tree
 
 POINTS = 30
 # What an update does to files and processes, each of which may be the last it does.

@@ -14,10 +14,8 @@ from pathlib import Path
 import copier
 import pytest
 
-from tests.wrapper.conftest import Lich, Update
-from tests.wrapper.files import Tree
-
-UNEDITED = "one\ntwo\nthree\n"
+from tests.kit.trees import Tree
+from tests.wrapper.conftest import UNEDITED, Lich, Update
 
 
 def by_copier(

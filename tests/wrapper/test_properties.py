@@ -11,8 +11,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.kit.trees import Tree, snapshot
 from tests.wrapper.conftest import ANSWERS, Lich, Update
-from tests.wrapper.files import Tree, snapshot
 
 UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 EXAMPLES = int(os.environ.get("LICH_EXAMPLES", "12"))

@@ -8,11 +8,8 @@ from pathlib import Path
 import copier
 import pytest
 
-from tests.conftest import git
-from tests.wrapper.conftest import Lich, Update
-from tests.wrapper.files import Tree, snapshot
-
-UNEDITED = "one\ntwo\nthree\n"
+from tests.kit.trees import Tree, git, snapshot
+from tests.wrapper.conftest import UNEDITED, Lich, Update
 
 
 def answers(project: Tree) -> str:
