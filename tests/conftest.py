@@ -15,7 +15,7 @@ RELEASE = "v99.0.0"
 
 @pytest.fixture(scope="session", autouse=True)
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the settings and the identity of whoever runs the suite out of it."""
+    """Keep the user's settings and identity out of the suite."""
     for name in [name for name in os.environ if name.startswith(("GIT_", "LICH_", "COPIER_"))]:
         del os.environ[name]
     os.environ |= projects.isolated_settings(tmp_path_factory.mktemp("settings"))

@@ -16,7 +16,7 @@ from tests.kit.processes import run
 pytestmark = pytest.mark.slow
 
 OTHER_HOST = "127.0.0.2"
-"""Another name of this machine, for which there is no certificate."""
+"""Another address of this machine, for which there is no certificate."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Certificate:
 
 
 class SecureRedis(Redis):
-    """A Redis that speaks only TLS."""
+    """A Redis that accepts only TLS."""
 
     def __init__(self, folder: Path, certificate: Certificate) -> None:
         super().__init__(folder)
@@ -52,7 +52,7 @@ class SecureRedis(Redis):
 
 
 class SecureRabbitMQ(RabbitMQ):
-    """A RabbitMQ that speaks only TLS."""
+    """A RabbitMQ that accepts only TLS."""
 
     def __init__(self, folder: Path, certificate: Certificate) -> None:
         super().__init__(folder)

@@ -99,7 +99,7 @@ def client_or_skip() -> Engine:
 
 @contextmanager
 def cache(name: str) -> Iterator[Path]:
-    """Give the path of something in the cache, to be made by whoever comes first."""
+    """Give the path of something in the cache, to be made if it is not there; others wait."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -25,7 +25,7 @@ ENDED = {"succeeded", "failed", "cancelled"}
 
 @dataclass(frozen=True)
 class Stack:
-    """The services of a project on an engine, at ports that nobody else uses."""
+    """The services of a project on an engine, at free ports."""
 
     project: Path
     engine: Engine
@@ -83,7 +83,7 @@ class Stack:
         return f"http://{self.compose('port', service, str(port)).strip()}"
 
     def wait_until_healthy(self) -> None:
-        """Wait until every container that can say so says that it is healthy."""
+        """Wait until every container with a health check is healthy."""
         until(
             lambda: all(map(_is_healthy, self.containers(all=True))),
             120, describe=self.state, interval=0.25,
@@ -104,7 +104,7 @@ class Stack:
             return str(answer.json()["id"])
 
     def job(self, job_id: str) -> Job:
-        """Return how a job is doing."""
+        """Return a job's state, progress, result and error."""
         with self.api() as api:
             answer = api.get(f"/jobs/{job_id}")
             assert answer.status_code == 200, answer.text
@@ -121,7 +121,7 @@ class Stack:
         return until(look, timeout, describe=lambda: f"{job_id} has ended", interval=0.25)
 
     def workers_of(self, job_id: str) -> set[str]:
-        """Return the names of the containers whose log tells of a job."""
+        """Return the names of the containers whose log names a job."""
         return {
             str(worker.name)
             for worker in self.containers("worker")

@@ -68,7 +68,7 @@ def _base_tar() -> Path:
 def _make_fit(root: Path) -> None:
     for superfluous in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc"):
         shutil.rmtree(root / superfluous)
-    # The real image's Python belongs to nobody but the image: pip may install into it.
+    # In the real image no package manager owns Python: pip may install into it.
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
     # Where this machine reaches its registries through a proxy, the images must trust it as well.

@@ -69,8 +69,8 @@ def stack(
 
 @pytest.fixture(scope="module")
 def events(stack: Stack) -> list[str]:
-    """What the engine told while everything came up: `SERVICE start`, `SERVICE healthy`."""
-    told: list[str] = []
+    """The engine's events while everything started: `SERVICE start`, `SERVICE healthy`."""
+    seen: list[str] = []
     stream = stack.engine.client.events(
         decode=True,
         filters={
@@ -82,14 +82,14 @@ def events(stack: Stack) -> list[str]:
     def listen() -> None:
         for event in stream:
             service = event["Actor"]["Attributes"]["com.docker.compose.service"]
-            told.append(f"{service} {event['Action'].removeprefix('health_status: ')}")
+            seen.append(f"{service} {event['Action'].removeprefix('health_status: ')}")
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     stack.compose("up", "--detach")
     stack.wait_until_healthy()
     stream.close()
-    return told
+    return seen
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
         assert (job["state"], job["progress"]) == ("succeeded", {"done": rows, "total": rows})
 
 
-def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stack) -> None:
+def test_a_graceful_shutdown_finishes_or_resumes_jobs_and_keeps_results(up: Stack) -> None:
     done = up.post("email", email(2))
     assert up.ended(done)["state"] == "succeeded"
     up.write_contacts("stopped.csv", rows=20_000)
@@ -214,7 +214,7 @@ def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stac
     for container in own:
         container.reload()
     codes = {container.name: container.attrs["State"]["ExitCode"] for container in own}
-    # Whoever does not end within its grace is killed, and ends with 137.
+    # A process that outlives its grace period is killed, and ends with 137.
     assert set(codes.values()) == {0}, codes
 
     up.compose("down")

@@ -12,7 +12,7 @@ import yaml
 
 from tests.containers import engine as engines
 from tests.containers.engine import Engine
-from tests.kit.answers import EVERY_COMBINATION, EVERY_RUNNER, Answers, name_of
+from tests.kit.answers import EVERY_COMBINATION, Answers
 from tests.kit.projects import Render, look_up
 from tests.kit.repository import BIN, ROOT
 
@@ -44,16 +44,6 @@ def workflows(projects: list[Path]) -> list[Path]:
         for repository in [ROOT, *projects]
         for workflow in sorted((repository / ".github/workflows").glob("*.yml"))
     ]
-
-
-@pytest.fixture(params=EVERY_RUNNER, ids=name_of)
-def answers(request: pytest.FixtureRequest) -> Answers:
-    return {**request.param, "docs_language": "en", "python_version": "3.12", "kubernetes": False}
-
-
-@pytest.fixture
-def project(answers: Answers, render: Render) -> Path:
-    return render(answers)
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +151,7 @@ def test_every_service_is_bounded_and_kept_to_this_machine(project: Path, compos
             assert port["host_ip"] == "127.0.0.1", name
 
 
-def test_what_others_depend_on_can_say_that_it_is_healthy(project: Path, composer: Engine) -> None:
+def test_every_dependency_has_a_health_check(project: Path, composer: Engine) -> None:
     services = configuration(project, composer)
     for service in services.values():
         for name, dependency in service.get("depends_on", {}).items():

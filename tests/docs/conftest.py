@@ -1,4 +1,4 @@
-"""Guides as people get them, and the tools of somebody who follows them."""
+"""Guides as a project has them, and the tools to follow them."""
 
 from pathlib import Path
 

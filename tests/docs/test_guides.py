@@ -16,7 +16,7 @@ BROKERS = {"en": "redis", "fa": "rabbitmq"}
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_whoever_follows_the_guides_succeeds(
+def test_every_step_of_the_guides_succeeds(
     runner: str, language: str, template: Path, tools: Path, tmp_path: Path
 ) -> None:
     project = tmp_path / "my-app"

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.slow
 ELSEWHERE = {
     "make demo": "tests/generated/test_projects.py",
     "make test": ".ci/run",
-    "python -m benchmarks.speed": "benchmarks/speed.py",
-    "python -m benchmarks.temporal_latency": "benchmarks/temporal_latency.py",
-    "python -m benchmarks.celery_throughput": "benchmarks/celery_throughput.py",
-    "python -m benchmarks.celery_storm": "benchmarks/celery_storm.py",
+    ".venv/bin/python -m benchmarks.speed": "benchmarks/speed.py",
+    ".venv/bin/python -m benchmarks.temporal_latency": "benchmarks/temporal_latency.py",
+    ".venv/bin/python -m benchmarks.celery_throughput": "benchmarks/celery_throughput.py",
+    ".venv/bin/python -m benchmarks.celery_storm": "benchmarks/celery_storm.py",
 }
 IN_THE_PROJECT = ("lich update", "copier update", "git restore", "curl")
 
@@ -98,7 +98,7 @@ def person(template: Path, tools: Path, tmp_path: Path) -> Iterator[Newcomer]:
     [["README.md", "docs/update.md", "docs/benchmarks.md"], ["docs/quick-start.md"]],
     ids=["readme", "quick-start"],
 )
-def test_whoever_follows_our_own_pages_succeeds(guides: list[str], person: Newcomer) -> None:
+def test_every_step_of_our_own_pages_succeeds(guides: list[str], person: Newcomer) -> None:
     for guide in guides:
         person.follow(our_guides()[guide]["en"], guide)
 

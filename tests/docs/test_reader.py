@@ -38,7 +38,7 @@ def person(tmp_path: Path, tools: Path) -> Iterator[Reader]:
         "```python\nimport asyncio\n\nawait asyncio.sleep(0)\n```\n",
     ],
 )
-def test_what_is_true_passes(person: Reader, guide: str) -> None:
+def test_a_true_guide_passes(person: Reader, guide: str) -> None:
     person.follow(guide, "guide")
 
 
@@ -62,7 +62,7 @@ def test_what_is_true_passes(person: Reader, guide: str) -> None:
         ("```\ntrue\n```\n", 1, "unknown kind"),
     ],
 )
-def test_what_is_false_is_found_with_its_line(
+def test_a_false_block_is_found_with_its_line(
     person: Reader, guide: str, line: int, reason: str
 ) -> None:
     with pytest.raises(Untrue, match=f"guide, line {line}:") as found:

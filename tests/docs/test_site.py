@@ -173,7 +173,7 @@ def api(render: Render) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_api_shows_itself_in_a_browser_without_help_from_elsewhere(
+def test_the_api_s_own_documentation_loads_nothing_from_elsewhere(
     size: str, api: str, browser: Browser
 ) -> None:
     shown = "document.body.innerText.includes('/jobs/{job_id}/retry')"

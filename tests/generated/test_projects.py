@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def uv(*arguments: str | Path, project: Path) -> str:
-    """Return what uv prints in a project, as somebody runs it who knows nothing of this checkout."""
+    """Return what uv prints in a project, run without this checkout's environment."""
     return run(tool("uv"), *arguments, cwd=project, environment=user_environment(), timeout=600)
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from tests.kit.ports import free_port
 from tests.kit.waiting import until
 
-# Debian's script on the PATH changes the user; the one behind it runs as whoever starts it.
+# Debian's script on the PATH changes the user; the one behind it runs as the user who starts it.
 RABBITMQ = [Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server")]
 
 

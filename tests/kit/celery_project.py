@@ -22,7 +22,7 @@ from tests.kit.waiting import TIMEOUT, until
 
 
 class Refused(Exception):
-    """What the project said instead of an answer."""
+    """The error that a command of the console ended with."""
 
 
 class Worker:

@@ -28,7 +28,7 @@ QUIET = 90.0
 
 @dataclass
 class Result:
-    """What came of a storm."""
+    """What was done in one run, and how often a fault was injected."""
 
     broker: str
     jobs: int
@@ -98,12 +98,12 @@ def _inject_faults(
     result: Result,
     kills: int,
     restarts: int,
-    chance: random.Random,
+    dice: random.Random,
 ) -> None:
     """Kill workers and restart the broker at random moments until all jobs are done."""
     faults = ["kill"] * kills + ["restart"] * restarts
-    chance.shuffle(faults)
-    moments = sorted(chance.uniform(0.02, 0.95) * result.jobs for _ in faults)
+    dice.shuffle(faults)
+    moments = sorted(dice.uniform(0.02, 0.95) * result.jobs for _ in faults)
     last, changed = 0, time.monotonic()
     while last < result.jobs:
         time.sleep(0.2)
@@ -119,13 +119,13 @@ def _inject_faults(
         if moments and done >= moments[0]:
             moments.pop(0)
             if faults.pop() == "kill":
-                victim = chance.randrange(len(workers))
+                victim = dice.randrange(len(workers))
                 workers[victim].kill()
                 workers[victim] = project.start_worker("-n", f"{victim}@%h", wait=False)
                 result.kills += 1
             else:
                 project.broker.kill()
-                time.sleep(chance.uniform(0, 2))
+                time.sleep(dice.uniform(0, 2))
                 project.broker.start()
                 result.restarts += 1
 

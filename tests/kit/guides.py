@@ -36,7 +36,7 @@ ENGINE, WORKER, BEAT, API = "engine", "worker", "beat", "api"
 
 ENDED = {"succeeded", "failed", "cancelled"}
 
-# The commands that go on until somebody stops them, and what of the project they run.
+# The commands that run until they are stopped, and what of the project they run.
 SERVERS = {
     "uv run honcho start": {ENGINE, WORKER, BEAT, API},
     "uv run honcho start engine": {ENGINE},
@@ -59,7 +59,7 @@ class Untrue(AssertionError):
 
 @dataclass
 class Reader:
-    """Somebody who reads in front of a project, with `lich`, `uv` and the usual tools."""
+    """Follows guides in a project, with `lich`, `uv` and the usual tools."""
 
     project: Path
     tools: Path
@@ -299,7 +299,7 @@ def our_guides() -> Guides:
 
 
 def without_comment(line: str) -> str:
-    """Return a command without what is said about it."""
+    """Return a command without its comment."""
     return re.sub(r"\s+#.*", "", line).strip()
 
 

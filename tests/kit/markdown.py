@@ -1,4 +1,4 @@
-"""Reads a guide as its reader does: its code blocks, the files they speak of, and its prose."""
+"""Reads a guide as its reader does: its code blocks, the files they are about, and its prose."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -3,7 +3,7 @@
 import random
 import socket
 
-# The system gives the ports above to whoever asks for any; none of these is taken by chance.
+# Ephemeral ports begin above: the system gives none of these to a client or to port 0.
 _RANGE = range(20_000, 30_000)
 
 _given: set[int] = set()

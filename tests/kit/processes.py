@@ -66,7 +66,7 @@ def _send(process: subprocess.Popen[bytes], number: signal.Signals, group: bool)
 
 
 def user_environment() -> dict[str, str]:
-    """Return the environment of somebody who does not know the one that runs this."""
+    """Return the environment of a user: without the virtual environment that runs this."""
     own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COVERAGE_FILE"}
     path = os.pathsep.join(part for part in os.get_exec_path() if part != str(BIN))
     return {name: value for name, value in os.environ.items() if name not in own} | {"PATH": path}

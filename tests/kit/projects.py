@@ -46,7 +46,7 @@ def release(folder: Path, tag: str) -> Path:
 
 
 def isolated_settings(folder: Path) -> dict[str, str]:
-    """Return variables that keep git and Copier from the settings of whoever runs this."""
+    """Return variables that keep git and Copier from the user's own settings."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "gitconfig").write_text(
         "[user]\n\tname = Test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n"

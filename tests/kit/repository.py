@@ -17,7 +17,7 @@ RUNNERS = ("temporal", "celery", "none")
 LANGUAGES = ("en", "fa")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
-# A project asks for 3.12 unless it is told otherwise, and this Python may be older.
+# The default answer is 3.12, and the Python at hand may be older.
 PYTHON_VERSION = "3.11" if sys.version_info < (3, 12) else "3.12"
 """The lowest Python that a project may ask for if the Python at hand is to run it."""
 

@@ -130,7 +130,7 @@ def text_files(project: Path) -> dict[str, str]:
 
 
 def foreign_words(answers: Answers) -> re.Pattern[str]:
-    """Return what must not be said in a project with these answers."""
+    """Return what a project with these answers must not mention."""
     own = {answers["task_runner"], answers.get("celery_broker")}
     return re.compile(
         "|".join(words for runner, words in WORDS.items() if runner not in own), re.IGNORECASE

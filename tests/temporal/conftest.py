@@ -38,7 +38,7 @@ class Mailbox:
         self.by_recipient: Counter[str] = Counter()
         self.by_message_id: Counter[str] = Counter()
         self.pause = 0.0
-        """How long, in seconds, it takes before it accepts a message, and before it says so."""
+        """How long, in seconds, it waits before it accepts a message, and before it confirms that."""
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         await asyncio.sleep(self.pause)

@@ -1,4 +1,4 @@
-"""Whatever is wrong is said in one sentence, before anything is written."""
+"""Wrong input is reported in one sentence, before anything is written."""
 
 import os
 import re
@@ -103,12 +103,12 @@ def test_a_destination_that_is_taken_is_left_alone(lich: Lich, small: Tree, tmp_
     assert snapshot(tmp_path) == before
 
 
-def test_a_parent_that_cannot_be_written_is_told(lich: Lich, small: Tree) -> None:
+def test_a_parent_that_cannot_be_written_is_reported(lich: Lich, small: Tree) -> None:
     for parent in ("/proc", "/sys", "/dev/null"):
         refused(lich("init", f"{parent}/x", "--template", small.path, "-l"))
 
 
-def test_a_parent_without_permission_is_told(lich: Lich, small: Tree, tmp_path: Path) -> None:
+def test_a_parent_without_permission_is_reported(lich: Lich, small: Tree, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     (tmp_path / "closed").mkdir(mode=0o500)
@@ -162,7 +162,7 @@ def test_a_broken_data_file_is_refused_and_nothing_written(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_without_a_terminal_nobody_is_asked(lich: Lich, template: Path, tmp_path: Path) -> None:
+def test_without_a_terminal_nothing_is_asked(lich: Lich, template: Path, tmp_path: Path) -> None:
     result = lich("init", tmp_path / "x", "--template", template)
     refused(result, "--task-runner", "--defaults")
     assert list(tmp_path.iterdir()) == []
@@ -170,7 +170,7 @@ def test_without_a_terminal_nobody_is_asked(lich: Lich, template: Path, tmp_path
 
 
 @pytest.mark.parametrize("what", ["nowhere", "file", "plain", "unborn", "bare-of-questions"])
-def test_a_source_that_is_no_template_is_told(lich: Lich, tmp_path: Path, what: str) -> None:
+def test_a_source_that_is_no_template_is_reported(lich: Lich, tmp_path: Path, what: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "plain").mkdir()
     Tree(tmp_path / "unborn")
@@ -180,7 +180,7 @@ def test_a_source_that_is_no_template_is_told(lich: Lich, tmp_path: Path, what: 
     assert not (tmp_path / "x").exists()
 
 
-def test_a_template_that_cannot_be_fetched_is_told(lich: Lich, tmp_path: Path) -> None:
+def test_a_template_that_cannot_be_fetched_is_reported(lich: Lich, tmp_path: Path) -> None:
     result = lich("init", tmp_path / "x", "--template", f"file://{tmp_path}/none.git", "-l")
     refused(result, "cannot be fetched", "--template")
 
@@ -252,7 +252,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(
     assert list(temporary.iterdir()) == []
 
 
-def test_the_traceback_is_there_for_whoever_wants_it(
+def test_lich_debug_shows_the_traceback(
     lich: Lich, small: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LICH_DEBUG", "1")

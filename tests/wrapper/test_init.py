@@ -1,4 +1,4 @@
-"""What `lich init` makes, and what it says about it."""
+"""What `lich init` makes, and what it prints."""
 
 import json
 import shlex
@@ -88,7 +88,7 @@ def test_a_template_without_a_release_gives_its_last_commit(
     assert recorded["_commit"] == small.git("rev-parse", "--short", "HEAD")
 
 
-def test_changes_that_are_not_committed_are_rendered_and_told(
+def test_uncommitted_changes_are_rendered_and_reported(
     lich: Lich, small: Tree, tmp_path: Path
 ) -> None:
     small.git("tag", "--delete", "v1.0.0")
@@ -162,7 +162,7 @@ def test_git_settings_of_the_user_cannot_break_the_first_commit(
     assert git(tmp_path / "x", "branch", "--show-current") == "trunk"
 
 
-def test_someone_unknown_to_git_gets_a_first_commit_too(
+def test_a_first_commit_is_made_without_a_git_identity(
     lich: Lich, small: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "gitconfig").write_text("")
@@ -237,18 +237,18 @@ def test_a_dry_run_shows_the_tree_and_writes_nothing(
     assert not (tmp_path / "a").exists()
 
 
-def test_a_dry_run_tells_a_program_what_the_run_then_does(
+def test_a_dry_run_prints_the_json_of_the_run_that_follows(
     lich: Lich, template: Path, tmp_path: Path
 ) -> None:
     arguments = ["init", tmp_path / "x", "--template", template, "-t", "none", "-l", "--json"]
-    promised = json.loads(lich(*arguments, "--dry-run").out)
+    preview = json.loads(lich(*arguments, "--dry-run").out)
     assert not (tmp_path / "x").exists()
     done = json.loads(lich(*arguments).out)
 
-    assert (promised["dry_run"], done["dry_run"]) == (True, False)
+    assert (preview["dry_run"], done["dry_run"]) == (True, False)
     assert done["commit"] == git(tmp_path / "x", "rev-parse", "HEAD")
     for same in ("destination", "template", "answers", "files", "command"):
-        assert promised[same] == done[same]
+        assert preview[same] == done[same]
     assert done["files"] == sorted(snapshot(tmp_path / "x"))
     assert done["answers"]["task_runner"] == "none"
 
@@ -265,7 +265,7 @@ def test_answers_come_from_a_file_and_the_command_line_wins(
     assert "task_runner: celery\n" in answers
 
 
-def test_an_answer_without_effect_is_told(lich: Lich, template: Path, tmp_path: Path) -> None:
+def test_an_answer_without_effect_is_reported(lich: Lich, template: Path, tmp_path: Path) -> None:
     data = ["-t", "temporal", "-d", "celery_broker=rabbitmq"]
     result = lich("init", tmp_path / "x", "--template", template, "-l", *data)
     assert "celery_broker was not used" in result.err

@@ -15,7 +15,7 @@ def command(small: Tree) -> list[str]:
     return [*LICH, "init", "x", "--template", str(small.path)]
 
 
-def test_what_no_option_answers_is_asked(command: list[str], tmp_path: Path) -> None:
+def test_unanswered_questions_are_asked(command: list[str], tmp_path: Path) -> None:
     keys = [("name", "Mine\r"), ("task_runner", "\x1b[B\r")]
     code, seen = on_a_terminal(command, tmp_path, os.environ, keys=keys)
     assert code == 0, seen
@@ -32,7 +32,7 @@ def test_an_interrupt_while_asking_leaves_nothing(command: list[str], tmp_path: 
 
 
 @pytest.mark.parametrize(("variable", "coloured"), [("NO_COLOR", False), ("UNUSED", True)])
-def test_colour_is_for_terminals_that_want_it(
+def test_colour_is_used_on_a_terminal_unless_no_color_is_set(
     command: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
