@@ -82,9 +82,8 @@ def test_a_package_of_a_commit_without_a_release_records_it_and_its_own_url(
     run(*UV, "build", "--wheel", "--out-dir", tmp_path / "dist", clone.path)
     lich = install(next((tmp_path / "dist").glob("*.whl")), tmp_path / "env")
     run(lich, "init", "x", "-t", "none", "-l", cwd=tmp_path)
-    short = clone.git("rev-parse", "--short", "HEAD")
     recorded = yaml.safe_load((tmp_path / "x/.copier-answers.yml").read_text())
-    assert recorded["_commit"] == short
+    assert recorded["_commit"] == clone.git("rev-parse", "--short", "HEAD")
     assert recorded["_src_path"] == "https://fork.example/x.git"
 
 
