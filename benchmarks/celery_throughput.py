@@ -46,12 +46,12 @@ class Case:
 NOTHING = [
     Case("Celery's defaults", "celery_defaults", "nothing"),
     Case("cookiecutter-django's settings", "celery_cookiecutter_django", "nothing"),
-    Case("celery_generated", "ours", "nothing"),
+    Case("generated project", "celery_generated", "nothing"),
 ]
 WAITING = [
     Case("Celery's defaults", "celery_defaults", "wait"),
     Case("cookiecutter-django's settings", "celery_cookiecutter_django", "wait"),
-    Case("celery_generated", "ours", "wait"),
+    Case("generated project", "celery_generated", "wait"),
     Case(
         "generated project, -P threads -c 8",
         "celery_generated",
@@ -125,7 +125,10 @@ class Bench:
             ]  # fmt: skip
         pids = [worker.pid for worker in workers]
         try:
-            until(lambda: log.read_text().count(" ready.") == case.workers)
+            until(
+                lambda: log.read_text().count(" ready.") == case.workers,
+                describe=lambda: log.read_text()[-3000:],
+            )
             time.sleep(1)
             for pid in pids:
                 os.killpg(pid, signal.SIGSTOP)
@@ -137,7 +140,11 @@ class Bench:
             before, begun = sum(map(cpu, pids)), time.monotonic()
             for pid in pids:
                 os.killpg(pid, signal.SIGCONT)
-            until(lambda: log.read_bytes().count(b" succeeded in ") >= jobs, 300)
+            until(
+                lambda: log.read_bytes().count(b" succeeded in ") >= jobs,
+                300,
+                describe=lambda: log.read_text()[-3000:],
+            )
             seconds = time.monotonic() - begun
             return jobs / seconds, (sum(map(cpu, pids)) - before) * 1000 / jobs
         finally:

@@ -22,7 +22,7 @@ def service(project: Path, name: str) -> dict[str, Any]:
 def settings_among(arguments: Iterable[str]) -> set[str]:
     """Return the settings of the server and of its database among a command's arguments."""
     setting = r"(?:history|matching)\.\w+=\d+|(?:journal_mode|synchronous|wal_autocheckpoint)=\w+"
-    return {argument for argument in arguments if re.fullmatch(setting, argument)}
+    return set(re.findall(setting, " ".join(arguments)))
 
 
 @pytest.mark.slow
