@@ -5,10 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from pytest_copie.plugin import Copie
 
 from tests.kit import projects
 from tests.kit.answers import Answers
 from tests.kit.projects import Render
+from tests.kit.repository import ROOT
 
 RELEASE = "v99.0.0"
 
@@ -36,15 +38,19 @@ def template(tmp_path_factory: pytest.TempPathFactory, own_settings: None) -> Pa
 
 
 @pytest.fixture(scope="session")
-def render(tmp_path_factory: pytest.TempPathFactory, own_settings: None) -> Render:
+def render(copie_session: Copie, own_settings: None) -> Render:
     """Render the working tree with some answers, once for the same answers."""
     rendered: dict[frozenset[tuple[str, str | bool]], Path] = {}
 
     def render(answers: Answers) -> Path:
         key = frozenset(answers.items())
         if key not in rendered:
-            folder = tmp_path_factory.mktemp("project") / "project"
-            rendered[key] = projects.render(folder, answers)
+            named = {"project_name": "Sample Project", **answers}
+            result = copie_session.copy(extra_answers=named, template_dir=ROOT)
+            if result.exception:
+                raise result.exception
+            assert result.project_dir is not None
+            rendered[key] = result.project_dir
         return rendered[key]
 
     return render
