@@ -18,7 +18,7 @@ help:
 	@echo "make docs                                 the documentation as a site, in site/"
 
 demo: .venv/.ready
-	@.venv/bin/python scripts/demo.py $(RUNNER)
+	@.venv/bin/python -m scripts.demo $(RUNNER)
 
 test: .venv/.ready
 	$(PYTEST)
@@ -32,7 +32,7 @@ lint: .venv/.ready
 	.venv/bin/mypy
 
 docs: .venv/.ready
-	@.venv/bin/python scripts/site.py
+	@.venv/bin/python -m scripts.site
 
 .venv/.ready: pyproject.toml
 	@echo "Preparing .venv (once) ..."

@@ -1,47 +1,18 @@
-"""Thousands of jobs while workers are killed and the broker is restarted: what is lost, what is double?
+"""What is lost, and what done twice, while workers are killed and the broker is restarted?
 
     python -m benchmarks.celery_storm [--jobs 10000] [--kills 20] [--restarts 3] [redis] [rabbitmq]
 
-Needs `redis-server` (and `rabbitmq-server`) on this machine. Each job adds a line to a
-ledger together with a note under its id, as the generated project's services do. Workers
-are killed with all their processes (SIGKILL) at random moments, the broker as well.
+Needs `redis-server` (and `rabbitmq-server`) on this machine.
 """
 
 import argparse
 import random
-import sqlite3
 import sys
 import tempfile
-import threading
-import time
-from collections import Counter
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.celery_runner.brokers import RabbitMQ, Redis, Server
-from tests.celery_runner.project import Project, Refused, Worker, generate
-
-ROOT = Path(__file__).resolve().parent.parent
-WORKERS = 2
-BATCH = 50
-QUIET = 90.0
-"""Give up when nothing was done for so many seconds."""
-
-
-@dataclass
-class Result:
-    """What came of a storm."""
-
-    broker: str
-    jobs: int
-    kills: int = 0
-    restarts: int = 0
-    exits: int = 0
-    seconds: float = 0.0
-    runs: int = 0
-    lost: int = 0
-    twice: int = 0
+from tests.kit.brokers import RabbitMQ, Redis
+from tests.kit.celery_storm import Result, storm
 
 
 def main() -> int:
@@ -60,122 +31,15 @@ def main() -> int:
             results.append(
                 storm(
                     {"redis": Redis, "rabbitmq": RabbitMQ}[name],
-                    ROOT,
                     Path(folder),
-                    options.jobs,
-                    options.kills,
-                    options.restarts,
-                    random.Random(options.seed),
+                    jobs=options.jobs,
+                    kills=options.kills,
+                    restarts=options.restarts,
+                    seed=options.seed,
                 )
             )
     print(table(results))
     return int(any(result.lost or result.twice for result in results))
-
-
-def storm(
-    kind: type[Server],
-    template: Path,
-    folder: Path,
-    jobs: int,
-    kills: int,
-    restarts: int,
-    chance: random.Random | None = None,
-) -> Result:
-    """Let jobs be done while the storm rages, and count what was done."""
-    with ExitStack() as stack:
-        redis = Redis(folder / "redis")
-        broker = redis if kind is Redis else kind(folder / "broker")
-        for server in {redis, broker}:
-            stack.callback(server.close)
-            server.start()
-        project = generate(template, folder / "sample", broker, redis)
-        stack.callback(project.close_console)
-        workers = [project.start_worker("-n", f"{number}@%h") for number in range(WORKERS)]
-        stack.callback(lambda: [worker.stop() for worker in workers])
-        result = Result(kind.name, jobs)
-        begun = time.monotonic()
-        sender = threading.Thread(target=send, args=(project, jobs))
-        sender.start()
-        rage(project, workers, result, kills, restarts, chance or random.Random())
-        sender.join()
-        result.seconds = time.monotonic() - begun
-        count(project, result)
-        return result
-
-
-def send(project: Project, jobs: int) -> None:
-    """Enqueue the jobs; what was refused is sent again under its old id."""
-    for first in range(0, jobs, BATCH):
-        numbers = range(first, min(first + BATCH, jobs))
-        while True:
-            try:
-                project.ask(
-                    f"[faults.effect.apply_async(task_id=f'effect-{{n}}') and 0 for n in {numbers}]"
-                )
-                break
-            except Refused as error:
-                print(f"refused: {error}", file=sys.stderr)
-                time.sleep(1)
-
-
-def rage(
-    project: Project,
-    workers: list[Worker],
-    result: Result,
-    kills: int,
-    restarts: int,
-    chance: random.Random,
-) -> None:
-    """Kill workers and restart the broker at random moments until all jobs are done."""
-    blows = ["kill"] * kills + ["restart"] * restarts
-    chance.shuffle(blows)
-    moments = sorted(chance.uniform(0.02, 0.95) * result.jobs for _ in blows)
-    last, changed = 0, time.monotonic()
-    while last < result.jobs:
-        time.sleep(0.2)
-        done = effects(project)
-        if done != last:
-            last, changed = done, time.monotonic()
-        if time.monotonic() - changed > QUIET:
-            return
-        for number, worker in enumerate(workers):
-            if worker.process.poll() is not None:
-                result.exits += 1
-                workers[number] = project.start_worker("-n", f"{number}@%h", wait=False)
-        if moments and done >= moments[0]:
-            moments.pop(0)
-            if blows.pop() == "kill":
-                victim = chance.randrange(len(workers))
-                workers[victim].kill()
-                workers[victim] = project.start_worker("-n", f"{victim}@%h", wait=False)
-                result.kills += 1
-            else:
-                project.broker.kill()
-                time.sleep(chance.uniform(0, 2))
-                project.broker.start()
-                result.restarts += 1
-
-
-def effects(project: Project) -> int:
-    """Return the number of jobs that had their effect."""
-    return len(ledger(project))
-
-
-def ledger(project: Project) -> Counter[str]:
-    """Return how often each job had its effect."""
-    with sqlite3.connect(project.folder / "data/app.db", timeout=30) as database:
-        try:
-            return Counter(key for (key,) in database.execute("SELECT key FROM ledger"))
-        except sqlite3.OperationalError:
-            return Counter()
-
-
-def count(project: Project, result: Result) -> None:
-    """Compare what was done with what was asked for."""
-    done = ledger(project)
-    result.lost = sum(done[f"effect-{number}"] == 0 for number in range(result.jobs))
-    result.twice = sum(times > 1 for times in done.values())
-    result.runs = (project.folder / "data/runs.txt").read_text().count(" started ")
 
 
 def table(results: list[Result]) -> str:

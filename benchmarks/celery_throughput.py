@@ -1,11 +1,11 @@
-"""How many jobs a second, at what cost: Celery's defaults, cookiecutter-django's settings, and ours.
+"""Jobs a second and CPU a job: Celery's defaults, cookiecutter-django's, a generated project's.
 
     python -m benchmarks.celery_throughput [--broker redis|rabbitmq] [--jobs 4000] [--rounds 3]
 
 Needs `redis-server`, or it and `rabbitmq-server`, on this machine. All run in turn, on the same
 broker with its log on disk, in every round; the medians are printed. Workers are frozen while
 the jobs are enqueued, so that only working is measured; of the jobs that wait there are half as
-many. "Ours" are jobs of a generated project: recorded, leased, acknowledged late. On a busy
+many. Those of the generated project are recorded, leased and acknowledged late. On a busy
 machine the CPU a job is the steadier figure.
 """
 
@@ -21,50 +21,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.celery_runner.brokers import RabbitMQ, Redis, Server
-from tests.celery_runner.project import BIN, generate, until
+from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.celery_project import generate
+from tests.kit.processes import run
+from tests.kit.repository import BIN
+from tests.kit.waiting import until
 
-ROOT = Path(__file__).resolve().parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 
-DEFAULTS = """
-import os, time
-from celery import Celery
-
-app = Celery("bench", broker=os.environ["CELERY_BROKER_URL"], backend=os.environ["CELERY_RESULT_BACKEND"])
-
-@app.task
-def nothing():
-    pass
-
-@app.task
-def wait():
-    time.sleep(0.01)
-"""
-
-COOKIECUTTER_DJANGO = """
-app.conf.update(
-    task_serializer="json", accept_content=["json"], result_serializer="json",
-    result_extended=True, result_backend_always_retry=True, result_backend_max_retries=10,
-    task_time_limit=300, task_soft_time_limit=60,
-    worker_send_task_events=True, task_send_sent_event=True, worker_hijack_root_logger=False,
-)
-"""
-
-OURS = """
-import asyncio
-from celery import shared_task
-from internal.celery_app import app
-from internal.job_task import RETRIES, JobTask, run
-
-@shared_task(base=JobTask, kind="nothing", ignore_result=True, **RETRIES)
-def nothing():
-    pass
-
-@shared_task(base=JobTask, kind="wait", ignore_result=True, **RETRIES)
-def wait():
-    run(asyncio.sleep(0.01))
-"""
+IN_PROJECT = Path(__file__).with_name("in_project")
 
 
 @dataclass(frozen=True)
@@ -79,16 +44,27 @@ class Case:
 
 
 NOTHING = [
-    Case("Celery's defaults", "defaults", "nothing"),
-    Case("cookiecutter-django's settings", "cookiecutter", "nothing"),
-    Case("ours", "ours", "nothing"),
+    Case("Celery's defaults", "celery_defaults", "nothing"),
+    Case("cookiecutter-django's settings", "celery_cookiecutter_django", "nothing"),
+    Case("generated project", "celery_generated", "nothing"),
 ]
 WAITING = [
-    Case("Celery's defaults", "defaults", "wait"),
-    Case("cookiecutter-django's settings", "cookiecutter", "wait"),
-    Case("ours", "ours", "wait"),
-    Case("ours, -P threads -c 8", "ours", "wait", ("-P", "threads", "-c", "8")),
-    Case("ours, four of these workers", "ours", "wait", ("-P", "threads", "-c", "8"), workers=4),
+    Case("Celery's defaults", "celery_defaults", "wait"),
+    Case("cookiecutter-django's settings", "celery_cookiecutter_django", "wait"),
+    Case("generated project", "celery_generated", "wait"),
+    Case(
+        "generated project, -P threads -c 8",
+        "celery_generated",
+        "wait",
+        ("-P", "threads", "-c", "8"),
+    ),
+    Case(
+        "generated project, four of these workers",
+        "celery_generated",
+        "wait",
+        ("-P", "threads", "-c", "8"),
+        workers=4,
+    ),
 ]
 
 
@@ -116,13 +92,7 @@ def main() -> None:
             broker = RabbitMQ(folder / "rabbitmq")
             stack.callback(broker.close)
             broker.start()
-        project = generate(ROOT, folder / "sample", broker, redis)
-        for name, text in {
-            "defaults": DEFAULTS,
-            "cookiecutter": DEFAULTS + COOKIECUTTER_DJANGO,
-            "ours": OURS,
-        }.items():
-            (project.folder / f"{name}.py").write_text(text)
+        project = generate(folder / "sample", broker, redis)
         bench = Bench(project.folder, project.environment)
         for title, cases, jobs in tables:
             rounds = [[bench.run(case, jobs) for case in cases] for _ in range(options.rounds)]
@@ -138,12 +108,12 @@ class Bench:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
-        self.environment = environment | {"PYTHONPATH": str(folder)}
+        self.environment = environment | {"PYTHONPATH": f"{folder}:{IN_PROJECT}"}
 
     def run(self, case: Case, jobs: int) -> tuple[float, float]:
         """Return jobs a second, and milliseconds of CPU a job."""
         log = self.folder / "bench.log"
-        command = [BIN / "celery", "-A", case.module, "worker", "-l", "INFO", "-c", "2"]
+        command = [str(BIN / "celery"), "-A", case.module, "worker", "-l", "INFO", "-c", "2"]
         with log.open("wb") as output:
             workers = [
                 subprocess.Popen(
@@ -155,19 +125,26 @@ class Bench:
             ]  # fmt: skip
         pids = [worker.pid for worker in workers]
         try:
-            until(lambda: log.read_text().count(" ready.") == case.workers)
+            until(
+                lambda: log.read_text().count(" ready.") == case.workers,
+                describe=lambda: log.read_text()[-3000:],
+            )
             time.sleep(1)
             for pid in pids:
                 os.killpg(pid, signal.SIGSTOP)
-            code = f"import {case.module} as m\nfor _ in range({jobs}): m.{case.task}.delay()"
-            subprocess.run(
-                [sys.executable, "-c", code],
-                cwd=self.folder, env=self.environment, check=True,
+            program = (sys.executable, IN_PROJECT / "celery_enqueue.py")
+            run(
+                *program, case.module, case.task, str(jobs),
+                cwd=self.folder, environment=self.environment,
             )  # fmt: skip
             before, begun = sum(map(cpu, pids)), time.monotonic()
             for pid in pids:
                 os.killpg(pid, signal.SIGCONT)
-            until(lambda: log.read_bytes().count(b" succeeded in ") >= jobs, 300)
+            until(
+                lambda: log.read_bytes().count(b" succeeded in ") >= jobs,
+                300,
+                describe=lambda: log.read_text()[-3000:],
+            )
             seconds = time.monotonic() - begun
             return jobs / seconds, (sum(map(cpu, pids)) - before) * 1000 / jobs
         finally:

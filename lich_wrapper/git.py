@@ -1,4 +1,4 @@
-"""Runs git so that neither inherited variables nor personal settings change a result."""
+"""Runs git so that neither environment variables nor personal settings change a result."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from typing import Final
 
 from lich_wrapper.errors import LichError
 
-__all__ = ["Git", "config_environment", "is_inside_repository"]
+__all__ = ["IDENTITY", "Git"]
 
 # Settings of a user or a repository that would change what git writes, merges or reports.
 # The files with a user's settings stay readable: they hold proxies, credentials and
 # safe.directory, without which git would refuse to work at all.
-NEUTRAL: Final = {
+_NEUTRAL: Final = {
     "advice.detachedHead": "false",
     "color.ui": "false",
     "commit.gpgSign": "false",
@@ -42,7 +42,7 @@ NEUTRAL: Final = {
 
 # Of the variables that git reads, only those that say how to reach a server or where a
 # user's settings are: a hook exports GIT_DIR, and the rest changes results too.
-KEPT: Final = (
+_KEPT: Final = (
     "GIT_ALLOW_PROTOCOL",
     "GIT_ASKPASS",
     "GIT_CEILING_DIRECTORIES",
@@ -57,42 +57,41 @@ KEPT: Final = (
 )
 
 
-def config_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that give git these settings without writing any file."""
-    environment = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (key, value) in enumerate(settings.items()):
-        environment[f"GIT_CONFIG_KEY_{number}"] = key
-        environment[f"GIT_CONFIG_VALUE_{number}"] = value
-    return environment
+# The author of commits that are made for a computation, or for a user whom git does not know.
+IDENTITY: Final = {
+    "GIT_AUTHOR_NAME": "lich",
+    "GIT_AUTHOR_EMAIL": "lich@localhost",
+    "GIT_COMMITTER_NAME": "lich",
+    "GIT_COMMITTER_EMAIL": "lich@localhost",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Git in one directory, with settings and variables of its own."""
+    """Git in one directory.
+
+    `settings` and `variables` are configuration and environment of its own; `user_settings`
+    names those of the neutral settings that are left to the user's configuration.
+    """
 
     directory: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
-    # Settings of the user that are to hold although they are personal.
-    without: tuple[str, ...] = ()
+    user_settings: tuple[str, ...] = ()
 
     def run(
-        self, *arguments: str, stdin: bytes = b"", ok: tuple[int, ...] = (0,)
+        self, *arguments: str, stdin: bytes = b"", ok: tuple[int, ...] | None = (0,)
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run one command; an exit code that is not `ok` is an error in git's own words."""
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("GIT_") or name.startswith(KEPT)
-        }
-        neutral = {key: value for key, value in NEUTRAL.items() if key not in self.without}
-        environment |= config_environment({**neutral, **self.settings})
-        environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **self.variables}
+        """Run one command and return its exit code and output.
+
+        Raises LichError, with the last line of what git said, for an exit code that is not in
+        `ok`; None allows every one.
+        """
         try:
             done = subprocess.run(  # noqa: S603
                 ["git", *arguments],  # noqa: S607
                 cwd=self.directory,
-                env=environment,
+                env=self._environment(),
                 input=stdin,
                 capture_output=True,
                 check=False,
@@ -102,33 +101,36 @@ class Git:
                 f"git was not found on the PATH, or {self.directory} is gone: install git 2.38 "
                 "or newer."
             ) from None
-        if done.returncode not in ok:
+        if ok is not None and done.returncode not in ok:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise LichError(f"git {arguments[0]} failed: {said[-1] if said else done.returncode}")
         return done
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> str:
-        """Return what the command prints, without the last line's end."""
+        """Run one command, which must exit with 0; return its output without the last newline."""
         output = self.run(*arguments, stdin=stdin).stdout
         return output.decode(errors="surrogateescape").rstrip("\n")
 
     def succeeds(self, *arguments: str) -> bool:
         """Tell whether the command exits with 0."""
-        return self.run(*arguments, ok=tuple(range(-64, 256))).returncode == 0
+        return self.run(*arguments, ok=None).returncode == 0
 
     def commit_id(self, revision: str) -> str | None:
-        """Return the full id of the commit a revision names, or None if it names none."""
-        done = self.run(
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            f"{revision}^{{commit}}",
-            ok=tuple(range(-64, 256)),
-        )
+        """Return the full id of the commit that a revision names, or None if it names none."""
+        asked = ("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        done = self.run("rev-parse", *asked, ok=None)
         return done.stdout.decode().strip() if done.returncode == 0 else None
 
-
-def is_inside_repository(directory: Path) -> bool:
-    """Tell whether git would take the directory for part of a work tree."""
-    return Git(directory).succeeds("rev-parse", "--is-inside-work-tree")
+    def _environment(self) -> dict[str, str]:
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("GIT_") or name.startswith(_KEPT)
+        }
+        neutral = {key: value for key, value in _NEUTRAL.items() if key not in self.user_settings}
+        settings = {**neutral, **self.settings}
+        environment["GIT_CONFIG_COUNT"] = str(len(settings))
+        for number, (key, value) in enumerate(settings.items()):
+            environment[f"GIT_CONFIG_KEY_{number}"] = key
+            environment[f"GIT_CONFIG_VALUE_{number}"] = value
+        return environment | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **self.variables}

@@ -1,42 +1,33 @@
-"""Makes a new project: checks everything first, renders beside its place, moves it there."""
+"""Makes a new project: checks everything first, renders it elsewhere, moves it into place."""
 
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from lich_wrapper.answers import RUNNER, Questions, check_answers
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import Git
-from lich_wrapper.render import Rendered, export, render
-from lich_wrapper.source import Source, Version
+from lich_wrapper.git import IDENTITY, Git
+from lich_wrapper.template.answers import RUNNER, Questions, public
+from lich_wrapper.template.render import export, render
+from lich_wrapper.template.source import Source, Version
 
-__all__ = ["Created", "Place", "Request", "create"]
-
-# Whoever has not introduced himself to git still gets a first commit: without one, no
-# later update could tell his work from the template's.
-NOBODY: Final = {
-    "GIT_AUTHOR_NAME": "lich",
-    "GIT_AUTHOR_EMAIL": "lich@localhost",
-    "GIT_COMMITTER_NAME": "lich",
-    "GIT_COMMITTER_EMAIL": "lich@localhost",
-}
+__all__ = ["Created", "Destination", "Request", "create"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Destination:
     """Where a project is to be: checked, and known to be free."""
 
     path: Path
     exists: bool
 
     @classmethod
-    def check(cls, destination: str) -> "Place":
-        """Refuse whatever is no free place for a project."""
+    def check(cls, destination: str) -> "Destination":
+        """Check a path; raises LichError unless a project can be made there."""
         if not destination:
             raise LichError("The destination is empty: give a folder's name.")
         path = Path(os.path.realpath(destination))
@@ -61,25 +52,20 @@ class Place:
         _check_writable(path)
         return cls(path, exists=True)
 
-    def ancestor(self) -> Path:
-        """Return the nearest folder that exists."""
-        return _nearest(self.path)
-
     def is_tracked(self) -> bool:
-        """Tell whether a repository around the place would take the project for its own.
+        """Tell whether the project would be part of a repository that is around it.
 
-        What that repository ignores is none of its own, and needs a repository for updates.
+        Where that repository ignores it, the project needs a repository of its own.
         """
-        git = Git(self.ancestor())
-        if not git.succeeds("rev-parse", "--is-inside-work-tree"):
-            return False
-        return not git.succeeds("check-ignore", "--quiet", "--", f"{self.path}/")
+        asked = ("check-ignore", "--quiet", "--", f"{self.path}/")
+        # 0 is an ignored path, 1 another one; outside of a work tree it is an error.
+        return Git(_nearest(self.path)).run(*asked, ok=None).returncode == 1
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Give a folder of the final name near the place; it is gone afterwards.
+        """Give a temporary folder with the final name near the destination.
 
-        A new project is made beside its place, so that one rename shows all of it. An empty
+        A new project is made beside its destination, so that one rename shows all of it. An empty
         folder that exists may be a mount point: there it is made inside.
         """
         with ExitStack() as undo:
@@ -93,7 +79,7 @@ class Place:
             yield temporary / self.path.name
 
     def fill(self, made: Path) -> None:
-        """Move the finished project to its place."""
+        """Move the finished project to the destination, all of it or nothing."""
         if not self.exists:
             made.rename(self.path)
             return
@@ -111,69 +97,80 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for."""
+    """What the user asked for: a template's version, answers, and how to get the others."""
 
     source: Source
     version: Version
     answers: Mapping[str, Any]
+    # Ask on the terminal for what is not answered.
     ask: bool = False
+    # Take defaults even for what is better chosen.
     defaults: bool = False
     git: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """What was made, or would be."""
+    """The project that was made, or would be: its files are relative paths."""
 
+    path: Path
+    source: Source
+    version: Version
     answers: Mapping[str, Any]
     files: tuple[str, ...]
-    commit: str | None = None
-    notes: tuple[str, ...] = ()
+    commit: str | None
+    notes: tuple[str, ...]
 
 
-def create(request: Request, place: Place, workspace: Path, *, dry_run: bool = False) -> Created:
-    """Make the project at its place; after any failure the place is as it was."""
-    template = export(request.source, request.version, workspace / "template")
+def create(
+    request: Request, destination: Destination, workspace: Path, *, dry_run: bool = False
+) -> Created:
+    """Make the project; after any failure the destination is as it was.
+
+    A dry run only renders, into `workspace`, a temporary folder. Raises LichError for answers
+    that the template does not take, and for a destination that cannot be written.
+    """
+    version = request.version
+    template = workspace / "template"
+    export(request.source, version, template)
     questions = Questions.read(template)
-    check_answers(request.answers, questions)
+    questions.check(request.answers)
     if not request.ask and not request.defaults:
         _require_answers(request.answers, questions)
     notes = []
-    if request.version.dirty:
+    if version.dirty:
         notes.append(
             f"{request.source.url} has changes that no commit holds: they are in the project, "
-            f"but its updates will start from {request.version.name}."
+            f"but its updates will start from {version.name}."
         )
-    if dry_run:
-        made = render(template, workspace / place.path.name, request.answers, ask=request.ask)
-        return _created(request, made, None, notes)
+    commit = None
     try:
-        with place.staging() as folder:
-            made = render(template, folder, request.answers, ask=request.ask)
-            files = made.files()
-            commit = None
-            if request.git and not place.is_tracked():
-                commit = _first_commit(folder, request.version, notes)
-            place.fill(folder)
+        with (
+            destination.staging()
+            if not dry_run
+            else nullcontext(workspace / destination.path.name) as folder
+        ):
+            rendered = render(template, folder, request.answers, ask=request.ask)
+            files = rendered.files()
+            if not dry_run:
+                if request.git and not destination.is_tracked():
+                    commit = _first_commit(folder, version, notes)
+                destination.fill(folder)
     except OSError as problem:
-        raise LichError(_unusable(str(place.path), problem)) from problem
-    return _created(request, made, files, notes, commit)
-
-
-def _created(
-    request: Request,
-    made: Rendered,
-    files: list[str] | None,
-    notes: list[str],
-    commit: str | None = None,
-) -> Created:
+        raise LichError(_unusable(str(destination.path), problem)) from problem
     notes += [
         f"{name} was not used: these answers leave no place for it."
         for name in request.answers
-        if name not in made.answers
+        if name not in rendered.answers
     ]
     return Created(
-        made.answers, tuple(made.files() if files is None else files), commit, tuple(notes)
+        path=destination.path,
+        source=request.source,
+        version=version,
+        answers=public(rendered.answers),
+        files=tuple(files),
+        commit=commit,
+        notes=tuple(notes),
     )
 
 
@@ -195,9 +192,10 @@ def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
         "config", "--get-regexp", r"^(user\.(name|email)|init\.defaultbranch)$", ok=(0, 1)
     )
     known = {line.split(" ", 1)[0] for line in personal.stdout.decode().splitlines()}
-    variables = {name: value for name in NOBODY if (value := os.environ.get(name))}
-    if not {"user.name", "user.email"} <= known and variables.keys() != NOBODY.keys():
-        variables = {**NOBODY, **variables}
+    variables = {name: value for name in IDENTITY if (value := os.environ.get(name))}
+    if not {"user.name", "user.email"} <= known and variables.keys() != IDENTITY.keys():
+        # Without a first commit, no later update could tell the user's work from the template's.
+        variables = {**IDENTITY, **variables}
         notes.append(
             "git does not know you yet, so the first commit is by lich: set user.name and "
             "user.email with git config --global."

@@ -1,6 +1,6 @@
 """Generate a project, start its development stack, and let it do one job.
 
-Usage: python scripts/demo.py [temporal|celery|none]
+Usage: python -m scripts.demo [temporal|celery|none]
 """
 
 import argparse
@@ -8,19 +8,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent
+from tests.kit import processes
+from tests.kit.ports import free_port
+from tests.kit.processes import user_environment
+from tests.kit.repository import LICH, PYTHON_VERSION, ROOT, RUNNERS, find_tool
+from tests.kit.waiting import until
+from tests.kit.web import request, status
 
 START_TIMEOUT = 60.0
 JOB_TIMEOUT = 60.0
@@ -42,9 +42,7 @@ class Stack:
 def main() -> int:
     """Run the steps in turn, and say which one failed."""
     parser = argparse.ArgumentParser(description="Generate a project and see it do one job.")
-    parser.add_argument(
-        "runner", nargs="?", default="temporal", choices=["temporal", "celery", "none"]
-    )
+    parser.add_argument("runner", nargs="?", default="temporal", choices=RUNNERS)
     runner: str = parser.parse_args().runner
     # The stop signal of a supervisor ends the demonstration as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -83,29 +81,21 @@ def generate(runner: str) -> Path:
     """Make a project in a fresh folder below `demo/`."""
     names = [runner, *(f"{runner}-{number}" for number in range(2, 1000))]
     project = next(path for name in names if not (path := ROOT / "demo" / name).exists())
-    # The project must run on the Python at hand, which may be older than the default.
-    floor = min((3, 12), sys.version_info[:2])
-    python_version = f"python_version={floor[0]}.{floor[1]}"
-    lich = [sys.executable, "-m", "lich_wrapper"]
-    run([*lich, "init", project, "-t", runner, "-l", "-d", python_version], ROOT)
+    python_version = f"python_version={PYTHON_VERSION}"
+    run(*LICH, "init", project, "-t", runner, "-l", "-d", python_version, cwd=ROOT)
     return project
-
-
-def find_uv() -> str | None:
-    """Return the path of uv, if there is one."""
-    return shutil.which("uv") or shutil.which("uv", path=str(BIN))
 
 
 def install(project: Path) -> None:
     """Install the project and its development tools into its own environment."""
-    uv = find_uv()
+    uv = find_tool("uv")
     if uv:
-        run([uv, "sync", "--quiet", "--python", sys.executable], project)
+        run(uv, "sync", "--quiet", "--python", sys.executable, cwd=project)
     else:
-        run([sys.executable, "-m", "venv", ".venv"], project)
-        pip = [project / ".venv/bin/python", "-m", "pip", "install", "--quiet"]
-        run([*pip, "--upgrade", "pip"], project)
-        run([*pip, "--editable", ".", "--group", "dev"], project)
+        run(sys.executable, "-m", "venv", ".venv", cwd=project)
+        pip = (project / ".venv/bin/python", "-m", "pip", "install", "--quiet")
+        run(*pip, "--upgrade", "pip", cwd=project)
+        run(*pip, "--editable", ".", "--group", "dev", cwd=project)
 
 
 def start_command(project: Path) -> str:
@@ -113,16 +103,12 @@ def start_command(project: Path) -> str:
     return "uv run honcho start" if shutil.which("uv") else ". .venv/bin/activate && honcho start"
 
 
-def run(command: list[str | Path], folder: Path) -> None:
+def run(*command: str | Path, cwd: Path) -> None:
     """Run a command to its end; what it printed is shown only if it fails."""
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        words = " ".join(map(str, command))
-        raise StepFailed(f"`{words}` ended with {done.returncode}:\n{done.stdout.strip()}")
+    try:
+        processes.run(*command, cwd=cwd, environment=user_environment())
+    except processes.CommandFailed as failure:
+        raise StepFailed(str(failure)) from failure
 
 
 @contextmanager
@@ -153,87 +139,37 @@ def stack(project: Path, runner: str) -> Iterator[Stack]:
             running = Stack(f"http://127.0.0.1:{api_port}", ui)
             wait_until_ready(running, honcho)
             yield running
-        except StepFailed as failure:
+        except (StepFailed, OSError) as failure:
             lines = log.read_text(errors="replace").splitlines()[-30:]
             raise StepFailed("\n".join([str(failure), f"the end of {log}:", *lines])) from failure
         finally:
-            stop(honcho)
-
-
-def stop(honcho: subprocess.Popen[bytes]) -> None:
-    """End the stack as Ctrl-C does; it stops what it started."""
-    if honcho.poll() is None:
-        honcho.send_signal(signal.SIGINT)
-    try:
-        honcho.wait(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        honcho.kill()
-        honcho.wait()
-        raise StepFailed(f"the stack did not stop within {STOP_TIMEOUT:.0f} s") from None
-
-
-def free_port(preferred: int, also: int = 0) -> int:
-    """Return the preferred port, or any other that is free, with the one `also` above it."""
-    while not (is_free(preferred) and is_free(preferred + also)):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            preferred = probe.getsockname()[1]
-    return preferred
-
-
-def is_free(port: int) -> bool:
-    """Say whether a server could listen on this port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+            # As Ctrl-C does: it stops what it started.
+            processes.stop(honcho, signal.SIGINT, timeout=STOP_TIMEOUT)
 
 
 def wait_until_ready(running: Stack, honcho: subprocess.Popen[bytes]) -> None:
     """Wait until the API says that jobs can be enqueued."""
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
+
+    def ready() -> bool:
         if honcho.poll() is not None:
             raise StepFailed(f"the stack ended with {honcho.returncode}")
-        try:
-            request(f"{running.api}/readyz")
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise StepFailed(f"the API was not ready within {START_TIMEOUT:.0f} s")
+        return status(f"{running.api}/readyz") == 200
+
+    until(ready, START_TIMEOUT, describe=lambda: "the API was not ready")
 
 
 def do_one_job(running: Stack) -> object:
     """Post an e-mail, wait for its end, and return the finished job."""
     email = {"to": "ada@example.com", "subject": "Hello", "body": "It works."}
     accepted = request(f"{running.api}/jobs/email", email)
-    deadline = time.monotonic() + JOB_TIMEOUT
-    while time.monotonic() < deadline:
+
+    def finished() -> dict[str, object] | None:
         job = request(running.api + str(accepted["url"]))
-        if job["state"] == "succeeded":
-            return job
         if job["state"] in ("failed", "cancelled"):
             raise StepFailed(f"the job ended otherwise: {job}")
-        time.sleep(0.1)
-    raise StepFailed(f"the job was not done within {JOB_TIMEOUT:.0f} s: {job}")
+        return job if job["state"] == "succeeded" else None
 
-
-def request(url: str, body: object = None) -> dict[str, object]:
-    """GET, or POST a body as JSON, and return the answer."""
-    data = None if body is None else json.dumps(body).encode()
-    message = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(message, timeout=10) as answer:
-            content: dict[str, object] = json.load(answer)
-            return content
-    except urllib.error.HTTPError as error:
-        if error.code == 503:
-            raise
-        raise StepFailed(f"{url} answered {error.code}: {error.read().decode()}") from error
+    return until(finished, JOB_TIMEOUT, describe=lambda: "the job was not done")
 
 
 if __name__ == "__main__":

@@ -8,20 +8,19 @@ What commands print is taken from a terminal of their own, with its colours.
 
 import html
 import os
-import pty
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.docs.browser import Browser, chromium
-from tests.docs.reader import Reader, reader
+from tests.kit.browser import Browser, chromium
+from tests.kit.guides import Reader, tools_in
+from tests.kit.projects import release
+from tests.kit.repository import ROOT
+from tests.kit.terminal import on_a_terminal
 
-ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs/assets/images"
-BIN = Path(sys.executable).parent
 COLUMNS = 100
 
 _COLOURS = {
@@ -41,14 +40,14 @@ def main() -> int:
     """Take all pictures."""
     with tempfile.TemporaryDirectory(prefix="lich-pictures-") as name:
         folder = Path(name)
-        tools = folder / "tools/bin"
-        tools.mkdir(parents=True)
-        for command in ("lich", "uv"):
-            (tools / command).symlink_to(BIN / command)
+        tools = tools_in(folder / "tools/bin")
         project = folder / "my-app"
-        template = release(folder / "lich")
+        template = release(folder / "lich", "v1.0.0")
         os.environ["LICH_TEMPLATE"] = str(template)
-        with chromium(folder / "profile") as browser, reader(project, tools, "temporal") as person:
+        with (
+            chromium(folder / "profile") as browser,
+            Reader.reading(project, tools, "temporal") as person,
+        ):
             person.project = folder
             init = "lich init my-app -t temporal -l"
             shown = in_a_terminal(person, init)
@@ -61,36 +60,14 @@ def main() -> int:
     return 0
 
 
-def release(folder: Path) -> Path:
-    """Return the template as a release: a clone of what is committed, with a version."""
-    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
-    subprocess.run(["git", "tag", "v1.0.0"], cwd=folder, check=True)
-    return folder
-
-
 def in_a_terminal(person: Reader, command: str) -> str:
     """Return what a command prints in a terminal."""
-    ours, theirs = pty.openpty()
     environment = person.environment | {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
     environment.pop("NO_COLOR", None)
-    process = subprocess.Popen(
-        ["bash", "-c", command], cwd=person.project, env=environment,
-        stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    printed = b""
-    while True:
-        try:
-            part = os.read(ours, 65_536)
-        except OSError:
-            break
-        if not part:
-            break
-        printed += part
-    os.close(ours)
-    if process.wait():
-        raise SystemExit(printed.decode())
-    return printed.decode().replace("\r\n", "\n")
+    code, shown = on_a_terminal(["bash", "-c", command], person.project, environment)
+    if code:
+        raise SystemExit(shown)
+    return shown.replace("\r\n", "\n")
 
 
 def terminal(browser: Browser, command: str, printed: str, name: str) -> None:
@@ -109,7 +86,8 @@ def terminal(browser: Browser, command: str, printed: str, name: str) -> None:
 def coloured(printed: str) -> str:
     """Return what was printed as HTML with the terminal's colours."""
     parts = re.split(r"\x1b\[([\d;]*)m", printed)
-    shown, styles = [html.escape(parts[0])], []
+    shown = [html.escape(parts[0])]
+    styles: list[str] = []
     for codes, text in zip(parts[1::2], parts[2::2], strict=True):
         for code in codes.split(";"):
             styles = [] if code in ("", "0") else [*styles, _COLOURS.get(code, "")]

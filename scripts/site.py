@@ -1,6 +1,6 @@
 """Build the documentation site into `site/`: English, and Persian in `site/fa/`.
 
-Usage: python scripts/site.py [FOLDER]
+Usage: python -m scripts.site [FOLDER]
 
 Most pages are in `docs/en` and `docs/fa`. The others are made from what they tell of, so that
 they cannot say anything else: the home pages from the READMEs, the guides from the template,
@@ -12,19 +12,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import copier
-import copier.errors
 
 from lich_wrapper.cli import cli
+from tests.kit.projects import render
+from tests.kit.repository import LANGUAGES, ROOT, RUNNERS
 
-ROOT = Path(__file__).resolve().parent.parent
-LANGUAGES = {"en": "README.md", "fa": "README.fa.md"}
-RUNNERS = ("temporal", "celery", "none")
+READMES = {"en": "README.md", "fa": "README.fa.md"}
 
 # Where a link of a README leads on the site.
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
@@ -63,7 +60,15 @@ def prepare(language: str, sources: Path) -> None:
         (pages / PAGES[name]).write_text(left_to_right((ROOT / name).read_text(), language))
     (pages / "guide").mkdir()
     for runner in RUNNERS:
-        project = generate(runner, language, sources)
+        project = render(
+            sources / "projects" / f"{runner}-{language}",
+            {
+                "project_name": "My App",
+                "task_runner": runner,
+                "docs_language": language,
+                "kubernetes": True,
+            },
+        )
         for name in ("workers", "kubernetes"):
             text = without_direction((project / f"docs/{name}.md").read_text())
             (pages / f"guide/{runner}-{name}.md").write_text(text)
@@ -73,7 +78,7 @@ def prepare(language: str, sources: Path) -> None:
 
 def home(language: str) -> str:
     """Return a README as the home page of its language."""
-    text = without_direction((ROOT / LANGUAGES[language]).read_text())
+    text = without_direction((ROOT / READMES[language]).read_text())
     # The other language is a click on its name in the header.
     text = re.sub(r"(?m)^.*\]\(README(\.fa)?\.md\).*\n\n", "", text)
 
@@ -82,22 +87,6 @@ def home(language: str) -> str:
         return f"]({PAGES.get(target, target)})"
 
     return re.sub(r"\]\(([^):]+)\)", link, text)
-
-
-def generate(runner: str, language: str, sources: Path) -> Path:
-    """Return a project, whose guides are the site's."""
-    project = sources / "projects" / f"{runner}-{language}"
-    answers = {
-        "project_name": "My App",
-        "task_runner": runner,
-        "docs_language": language,
-        "kubernetes": True,
-    }
-    with warnings.catch_warnings():
-        # A checkout is its own template, with what is not committed yet.
-        warnings.simplefilter("ignore", copier.errors.DirtyLocalWarning)
-        copier.run_copy(str(ROOT), project, answers, vcs_ref="HEAD", defaults=True, quiet=True)
-    return project
 
 
 def without_direction(text: str) -> str:

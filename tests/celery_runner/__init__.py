@@ -1,1 +1,1 @@
-"""Celery projects under fire: real brokers are killed, frozen and restarted, and so are workers."""
+"""Celery projects whose brokers and workers are real, and are killed, frozen and restarted."""

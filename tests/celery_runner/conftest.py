@@ -1,13 +1,12 @@
 """Fixtures: real brokers, and a generated project on each."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from tests.celery_runner.brokers import RabbitMQ, Redis, Server
-from tests.celery_runner.project import Project, generate
+from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.celery_project import Project, generate
 
 S = TypeVar("S", bound=Server)
 
@@ -36,11 +35,10 @@ def _running(kind: type[S], tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="session", params=["redis", "rabbitmq"])
 def project(
     request: pytest.FixtureRequest,
-    template: Path,
     redis: Redis,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Project]:
     broker: Server = redis if request.param == "redis" else request.getfixturevalue("rabbitmq")
-    project = generate(template, tmp_path_factory.mktemp(request.param) / "sample", broker, redis)
+    project = generate(tmp_path_factory.mktemp(request.param) / "sample", broker, redis)
     yield project
     project.close_console()

@@ -1,17 +1,20 @@
 """The commands of the guide, as they are written there."""
 
 import re
+import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.celery_runner.brokers import free_port
-from tests.celery_runner.project import Project, until
+from tests.kit.celery_project import Project, Refused
+from tests.kit.ports import free_port
+from tests.kit.repository import IN_PROJECT
+from tests.kit.waiting import until
+from tests.kit.web import status
 
 pytestmark = pytest.mark.slow
 
@@ -20,78 +23,54 @@ pytestmark = pytest.mark.slow
 def beat(project: Project) -> Iterator[Path]:
     """Run the scheduler while the other commands are tried: it has a minute to fire."""
     command = "celery -A internal.celery_app beat -l INFO"
-    process, log = project.popen(command, CLEANUP_SCHEDULE="* * * * *")
-    yield log
-    process.terminate()
-    process.wait(30)
+    with project.running(command, CLEANUP_SCHEDULE="* * * * *") as log:
+        yield log
 
 
 def test_the_workers_command_does_an_email_sent_from_another_process(
     project: Project, beat: Path
 ) -> None:
-    worker, _ = project.popen("celery -A internal.celery_app worker -l INFO")
-    try:
-        send = "send_email.delay('a@example.com', 'Hello', 'It works.').get(timeout=30)"
-        assert project.ask(send) is True
-    finally:
-        worker.terminate()
-        worker.wait(30)
+    with project.running("celery -A internal.celery_app worker -l INFO"):
+        assert project.ask("send_and_wait") is True
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_flowers_command_shows_the_workers(project: Project) -> None:
     pytest.importorskip("flower")
     port = free_port()
-    flower, log = project.popen(
-        "celery -A internal.celery_app flower",
-        FLOWER_PORT=str(port), FLOWER_ADDRESS="127.0.0.1", FLOWER_UNAUTHENTICATED_API="1",
-    )  # fmt: skip
-    try:
-        until(lambda: answers(f"http://127.0.0.1:{port}/healthcheck"))
-    except BaseException:
-        print(log.read_text())
-        raise
-    finally:
-        flower.terminate()
-        flower.wait(30)
+    settings = {"FLOWER_PORT": str(port), "FLOWER_ADDRESS": "127.0.0.1"}
+    settings["FLOWER_UNAUTHENTICATED_API"] = "1"
+    with project.running("celery -A internal.celery_app flower", **settings):
+        until(lambda: status(f"http://127.0.0.1:{port}/healthcheck") == 200)
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
-def test_a_schedule_or_limit_that_does_not_fit_is_refused_at_the_start(project: Project) -> None:
-    (project.folder / "wrong.py").write_text(
-        "from celery import shared_task\n"
-        "from internal.celery_app import app\n"
-        "from internal.job_task import JobTask\n"
-        "app.conf.beat_schedule['x'] = {'task': 'no.such.task', 'schedule': 60}\n"
-        "@shared_task(base=JobTask, kind='endless', time_limit=100_000)\n"
-        "def endless() -> None: ...\n"
-    )
-    worker, log = project.popen("celery -A internal.celery_app worker -l INFO -I wrong")
+def test_a_worker_does_not_start_with_an_invalid_schedule_or_time_limit(project: Project) -> None:
+    shutil.copy(IN_PROJECT / "celery_misconfigured.py", project.folder / "misconfigured.py")
+    worker, log = project.popen("celery -A internal.celery_app worker -l INFO -I misconfigured")
     assert worker.wait(30) != 0
     assert "The schedule names no.such.task, which is no task." in log.read_text()
-    assert "wrong.endless may run for 100000 s" in log.read_text()
+    assert "misconfigured.endless may run for 100000 s" in log.read_text()
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_a_message_in_pickle_is_refused_and_the_worker_goes_on(project: Project) -> None:
     with project.worker():
-        project.ask("faults.sleep.apply_async((0,), task_id='sleep-pickle', serializer='pickle')")
+        project.enqueue("sleep", 0, task_id="sleep-pickle", serializer="pickle")
         assert project.ended(project.enqueue("sleep", 0))["state"] == "succeeded"
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
-def test_a_job_far_ahead_is_refused(project: Project) -> None:
-    with pytest.raises(Exception, match="ValueError: A job may be sent 10800 s ahead"):
-        project.ask("faults.sleep.apply_async((0,), countdown=86_400)")
+def test_a_job_that_is_due_too_far_ahead_is_refused(project: Project) -> None:
+    with pytest.raises(Refused, match="ValueError: A job may be sent 10800 s ahead"):
+        project.enqueue("sleep", 0, countdown=86_400)
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_the_beat_command_fires_what_is_scheduled(project: Project, beat: Path) -> None:
     with project.worker():
         until(lambda: "Sending due task cleanup" in beat.read_text(), timeout=75)
-        find = "[*job_records._redis().scan_iter('sample:job:cleanup-*')]"
-        until(lambda: project.ask(find))
-        job_id = project.ask(find)[0].rpartition(":")[2]
+        job_id = until(lambda: project.ask("jobs_named", "cleanup-*"))[0]
         assert re.fullmatch(r"cleanup-\d{8}T\d{4}", job_id)
         assert project.ended(job_id)["state"] == "succeeded"
         for role in ("worker", "beat"):
@@ -102,11 +81,3 @@ def seen_alive(project: Project, role: str) -> bool:
     check = [sys.executable, "-m", "internal.celery_check", role]
     ended = subprocess.run(check, check=False, cwd=project.folder, env=project.environment)
     return ended.returncode == 0
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""Whatever a job does to its worker, it has one end."""
+"""Whatever a job does to its worker, it ends in exactly one way."""
 
 import os
 import signal
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.celery_runner.project import Project, Worker, until
+from tests.kit.celery_project import Project, Worker
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ def worker(project: Project) -> Iterator[Worker]:
         yield worker
 
 
-def test_an_error_that_passes_is_tried_again(project: Project, worker: Worker) -> None:
+def test_a_transient_error_is_retried(project: Project, worker: Worker) -> None:
     job_id = project.enqueue("busy", 3)
     job = project.ended(job_id)
     assert (job["state"], job["result"]) == ("succeeded", 4)
@@ -45,23 +46,22 @@ def test_a_poisonous_job_is_stopped_and_can_be_replayed(project: Project, worker
     assert job["error"] == "3 workers in a row died while running it"
     assert len(project.runs(job_id)) == 3
     if project.broker is not project.redis:
-        until(lambda: project.messages("sample.dead") == 1)
+        until(lambda: project.ask("messages", "sample.dead") == 1)
 
-    project.ask(f"asyncio.run(jobs.retry({job_id!r}))")
+    project.ask("retry", job_id)
     project.started(job_id, times=4)
-    project.ask(f"asyncio.run(jobs.cancel({job_id!r}))")
+    project.ask("cancel", job_id)
     assert project.ended(job_id)["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_a_second_message_does_a_job_once(project: Project, worker: Worker) -> None:
     job_id = project.enqueue("sleep", 2)
-    again = f"job_task.send_again({job_id!r})"
-    project.ask(again)
+    project.ask("send_again", job_id)
     project.started(job_id)
-    project.ask(again)
+    project.ask("send_again", job_id)
     assert project.ended(job_id)["state"] == "succeeded"
-    project.ask(again)
+    project.ask("send_again", job_id)
     project.ended(project.enqueue("sleep", 0))
     assert len(project.runs(job_id)) == 1
 
@@ -70,7 +70,7 @@ def test_a_second_message_does_a_job_once(project: Project, worker: Worker) -> N
 def test_a_job_is_cancelled_within_two_seconds(project: Project, worker: Worker) -> None:
     job_id = project.enqueue("sleep", 30)
     project.started(job_id)
-    project.ask(f"asyncio.run(jobs.cancel({job_id!r}))")
+    project.ask("cancel", job_id)
     assert project.ended(job_id, timeout=2)["state"] == "cancelled"
     assert project.runs(job_id, "ended") == []
 

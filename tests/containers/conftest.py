@@ -1,14 +1,14 @@
-"""An engine for the tests that need one, and projects of every kind."""
+"""An engine for the tests that need one, and a project of each runner."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.containers import engine as engines
 from tests.containers.engine import Engine
-from tests.template.conftest import render
-
-__all__ = ["engine", "render"]
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.projects import Render
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,13 @@ def engine() -> Iterator[Engine]:
         engines.skip(reason)
     yield running
     context.__exit__(None, None, None)
+
+
+@pytest.fixture(params=EVERY_RUNNER, ids=name_of)
+def answers(request: pytest.FixtureRequest) -> Answers:
+    return {**request.param, "docs_language": "en", "python_version": "3.12", "kubernetes": True}
+
+
+@pytest.fixture
+def project(answers: Answers, render: Render) -> Path:
+    return render(answers)

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from typing import IO, NoReturn
 import docker
 import pytest
 from docker.errors import DockerException
+
+from tests.kit.waiting import until
 
 __all__ = ["Engine", "Unavailable", "cache", "client_or_skip", "engine", "skip", "unpacked_tools"]
 
@@ -98,7 +99,7 @@ def client_or_skip() -> Engine:
 
 @contextmanager
 def cache(name: str) -> Iterator[Path]:
-    """Give the path of something in the cache, to be made by whoever comes first."""
+    """Give the path of something in the cache, to be made if it is not there; others wait."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -243,14 +244,19 @@ def _daemon(tools: Path, home: Path) -> Iterator[Engine]:
 
 
 def _wait_for(private: Engine, daemon: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and daemon.poll() is None:
+    def answers() -> bool:
+        if daemon.poll() is not None:
+            raise TimeoutError
         with suppress(DockerException):
             private.client.ping()
-            return
-        time.sleep(0.1)
-    last = log.read_text().splitlines()[-1:]
-    raise Unavailable(f"the Docker engine does not start here: {''.join(last)}")
+            return True
+        return False
+
+    try:
+        until(answers, 30)
+    except TimeoutError:
+        last = log.read_text().splitlines()[-1:]
+        raise Unavailable(f"the Docker engine does not start here: {''.join(last)}") from None
 
 
 def _remove_everything(private: Engine) -> None:

@@ -3,41 +3,29 @@
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
 import yaml
 from docker.models.containers import Container
 
 from tests.containers.engine import Engine
+from tests.kit.waiting import until
 
-__all__ = ["Job", "Stack", "eventually"]
+__all__ = ["Job", "Stack", "override"]
 
 Job = dict[str, Any]
-Seen = TypeVar("Seen")
 
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
-def eventually(look: Callable[[], Seen | None], what: str, timeout: float = 120) -> Seen:
-    """Return what `look` sees, as soon as it sees something."""
-    deadline = time.monotonic() + timeout
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        assert time.monotonic() < deadline, f"not in {timeout:.0f} s: {what}"
-        time.sleep(0.25)
-
-
 @dataclass(frozen=True)
 class Stack:
-    """The services of a project on an engine, at ports that nobody else uses."""
+    """The services of a project on an engine, at free ports."""
 
     project: Path
     engine: Engine
@@ -95,17 +83,17 @@ class Stack:
         return f"http://{self.compose('port', service, str(port)).strip()}"
 
     def wait_until_healthy(self) -> None:
-        """Wait until every container that can say so says that it is healthy."""
-        deadline = time.monotonic() + 120
-        while not all(map(_is_healthy, self.containers(all=True))):
-            assert time.monotonic() < deadline, f"not healthy in 120 s\n{self.state()}"
-            time.sleep(0.25)
+        """Wait until every container with a health check is healthy."""
+        until(
+            lambda: all(map(_is_healthy, self.containers(all=True))),
+            120, describe=self.state, interval=0.25,
+        )  # fmt: skip
 
     @contextmanager
     def api(self) -> Iterator[httpx2.Client]:
         """Talk to the API."""
         with httpx2.Client(base_url=self.url("api", 8000), timeout=30) as client:
-            eventually(lambda: _answers(client), "the API answers")
+            until(lambda: _answers(client), 120)
             yield client
 
     def post(self, kind: str, body: dict[str, str]) -> str:
@@ -116,7 +104,7 @@ class Stack:
             return str(answer.json()["id"])
 
     def job(self, job_id: str) -> Job:
-        """Return how a job is doing."""
+        """Return a job's state, progress, result and error."""
         with self.api() as api:
             answer = api.get(f"/jobs/{job_id}")
             assert answer.status_code == 200, answer.text
@@ -130,10 +118,10 @@ class Stack:
             job = self.job(job_id)
             return job if job["state"] in ENDED else None
 
-        return eventually(look, f"{job_id} has ended", timeout)
+        return until(look, timeout, describe=lambda: f"{job_id} has ended", interval=0.25)
 
     def workers_of(self, job_id: str) -> set[str]:
-        """Return the names of the containers whose log tells of a job."""
+        """Return the names of the containers whose log names a job."""
         return {
             str(worker.name)
             for worker in self.containers("worker")

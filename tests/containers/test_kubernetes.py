@@ -8,7 +8,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.template.conftest import RUNNERS, Answers, Render, name_of
+from tests.kit.answers import Answers
+from tests.kit.projects import Render
 
 VERSION = "1.33"
 """The oldest Kubernetes that is still maintained."""
@@ -16,16 +17,6 @@ VERSION = "1.33"
 MANIFESTS = "deploy/kubernetes"
 
 Resource = dict[str, Any]
-
-
-@pytest.fixture(params=RUNNERS, ids=name_of)
-def answers(request: pytest.FixtureRequest) -> Answers:
-    return {**request.param, "docs_language": "en", "python_version": "3.12", "kubernetes": True}
-
-
-@pytest.fixture
-def project(answers: Answers, render: Render) -> Path:
-    return render(answers)
 
 
 @pytest.fixture
@@ -105,7 +96,7 @@ def test_a_selector_finds_its_own_pods_only(deployments: dict[str, Resource]) ->
         assert [other for other in labels if selector <= labels[other].items()] == [name]
 
 
-def test_every_pod_has_the_grace_of_its_container_and_a_probe(
+def test_every_pod_has_the_grace_period_of_its_container_and_a_probe(
     project: Path, deployments: dict[str, Resource]
 ) -> None:
     grace = int(compose(project)["api"]["stop_grace_period"].removesuffix("s"))
@@ -127,7 +118,7 @@ def test_every_pod_is_confined(deployments: dict[str, Resource]) -> None:
         assert "memory" in container(deployment)["resources"]["limits"]
 
 
-def test_what_must_be_single_is_never_doubled(deployments: dict[str, Resource]) -> None:
+def test_what_must_run_once_has_one_replica(deployments: dict[str, Resource]) -> None:
     single = [deployments[name] for name in {"beat"} & set(deployments)]
     if "worker" not in deployments:
         single.append(deployments["api"])  # jobs run in its process
@@ -185,7 +176,7 @@ def test_workers_are_scaled_on_the_backlog_of_their_own_queue(
         assert trigger["authenticationRef"]["name"] in names
 
 
-def test_a_project_that_did_not_ask_has_nothing_of_it(answers: Answers, render: Render) -> None:
+def test_a_project_without_kubernetes_has_no_trace_of_it(answers: Answers, render: Render) -> None:
     project = render({**answers, "kubernetes": False})
     files = [path for path in project.rglob("*") if path.is_file() and ".git" not in path.parts]
     said = [

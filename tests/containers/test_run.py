@@ -15,8 +15,9 @@ from copier import run_copy
 
 from tests.containers import stand_ins
 from tests.containers.engine import Engine
-from tests.containers.stack import Stack, eventually, override
-from tests.template.conftest import RUNNERS, Answers, name_of
+from tests.containers.stack import Stack, override
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,7 @@ def built(engine: Engine, template: Path, folder: Path, answers: Answers) -> Ite
 
 @pytest.fixture(
     scope="module",
-    params=[answers for answers in RUNNERS if answers["task_runner"] != "none"],
+    params=[answers for answers in EVERY_RUNNER if answers["task_runner"] != "none"],
     ids=name_of,
 )
 def stack(
@@ -68,8 +69,8 @@ def stack(
 
 @pytest.fixture(scope="module")
 def events(stack: Stack) -> list[str]:
-    """What the engine told while everything came up: `SERVICE start`, `SERVICE healthy`."""
-    told: list[str] = []
+    """The engine's events while everything started: `SERVICE start`, `SERVICE healthy`."""
+    seen: list[str] = []
     stream = stack.engine.client.events(
         decode=True,
         filters={
@@ -81,14 +82,14 @@ def events(stack: Stack) -> list[str]:
     def listen() -> None:
         for event in stream:
             service = event["Actor"]["Attributes"]["com.docker.compose.service"]
-            told.append(f"{service} {event['Action'].removeprefix('health_status: ')}")
+            seen.append(f"{service} {event['Action'].removeprefix('health_status: ')}")
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     stack.compose("up", "--detach")
     stack.wait_until_healthy()
     stream.close()
-    return told
+    return seen
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ def test_more_workers_share_the_load(up: Stack) -> None:
             busy.update(up.workers_of(job_id))
         return len(busy) == 3
 
-    eventually(work, "each of three workers has done a job")
+    until(work, 120, describe=lambda: f"three workers have done jobs, only {busy} did")
 
 
 def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
@@ -195,25 +196,25 @@ def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
                     return True
         return False
 
-    eventually(killed, "a worker is in the middle of an import")
+    until(killed, 120, describe=lambda: "a worker is in the middle of an import")
     for job_id in jobs:
         job = up.ended(job_id, timeout=180)
         assert (job["state"], job["progress"]) == ("succeeded", {"done": rows, "total": rows})
 
 
-def test_a_stop_lets_work_finish_or_go_on_later_and_keeps_what_was_done(up: Stack) -> None:
+def test_a_graceful_shutdown_finishes_or_resumes_jobs_and_keeps_results(up: Stack) -> None:
     done = up.post("email", email(2))
     assert up.ended(done)["state"] == "succeeded"
     up.write_contacts("stopped.csv", rows=20_000)
     running = up.post("import", {"file": "stopped.csv"})
-    eventually(lambda: (up.job(running)["progress"] or {}).get("done"), "the import has begun")
+    until(lambda: (up.job(running)["progress"] or {}).get("done"), 120)
 
     own = [one for one in up.containers() if one.attrs["Config"]["Image"] == up.name]
     up.compose("stop")
     for container in own:
         container.reload()
     codes = {container.name: container.attrs["State"]["ExitCode"] for container in own}
-    # Whoever does not end within its grace is killed, and ends with 137.
+    # A process that outlives its grace period is killed, and ends with 137.
     assert set(codes.values()) == {0}, codes
 
     up.compose("down")

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import yaml
 
 from tests.containers import engine as engines
 from tests.containers.engine import Engine
-from tests.template.conftest import EVERY_COMBINATION, ROOT, RUNNERS, Answers, Render, name_of
+from tests.kit.answers import EVERY_COMBINATION, Answers
+from tests.kit.projects import Render, look_up
+from tests.kit.repository import BIN, ROOT
 
 PROFILES = {"temporal": ["dev"], "celery": ["dev", "flower"], "none": ["dev"]}
 ENVIRONMENT = {"RABBITMQ_PASSWORD": "a-password", "IMAGE_PREFIX": "mirror.example.com/"}
@@ -45,16 +46,6 @@ def workflows(projects: list[Path]) -> list[Path]:
     ]
 
 
-@pytest.fixture(params=RUNNERS, ids=name_of)
-def answers(request: pytest.FixtureRequest) -> Answers:
-    return {**request.param, "docs_language": "en", "python_version": "3.12", "kubernetes": False}
-
-
-@pytest.fixture
-def project(answers: Answers, render: Render) -> Path:
-    return render(answers)
-
-
 @pytest.fixture(scope="session")
 def composer() -> Engine:
     """Docker's client with its Compose plugin; what is asked here needs no engine."""
@@ -63,9 +54,8 @@ def composer() -> Engine:
 
 def lint(tool: str, *arguments: str | Path) -> str:
     """Return the findings of a tool that is installed beside this Python."""
-    tools = Path(sys.executable).parent
     done = subprocess.run(
-        [tools / tool, *arguments], cwd=ROOT, env={"PATH": f"{tools}:/usr/bin:/bin"},
+        [BIN / tool, *arguments], cwd=ROOT, env={"PATH": f"{BIN}:/usr/bin:/bin"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return done.stdout.strip() if done.returncode else ""
@@ -161,7 +151,7 @@ def test_every_service_is_bounded_and_kept_to_this_machine(project: Path, compos
             assert port["host_ip"] == "127.0.0.1", name
 
 
-def test_what_others_depend_on_can_say_that_it_is_healthy(project: Path, composer: Engine) -> None:
+def test_every_dependency_has_a_health_check(project: Path, composer: Engine) -> None:
     services = configuration(project, composer)
     for service in services.values():
         for name, dependency in service.get("depends_on", {}).items():
@@ -200,21 +190,22 @@ def test_no_password_has_a_default(project: Path, answers: Answers, composer: En
         assert compose(project, composer, "config", "--quiet") == ""
 
 
-def test_the_grace_of_a_container_is_longer_than_that_of_its_process(project: Path) -> None:
-    text = (project / "compose.yaml").read_text()
-    [grace] = map(int, re.findall(r"stop_grace_period: (\d+)s", text))
-    own = [
-        float(seconds)
-        for source in project.glob("internal/**/*.py")
-        for seconds in re.findall(
-            r"^ *(?:GRACE = timedelta\(seconds|DRAIN_TIMEOUT|worker_soft_shutdown_timeout)"
-            r" ?= ?(\d+)",
-            source.read_text(),
-            re.MULTILINE,
-        )
-    ]
-    assert len(own) == 1
-    assert own[0] + 5 <= grace
+SHUTDOWN_TIMEOUTS = {
+    "temporal": "internal.workers.worker:GRACE",
+    "celery": "internal.celery_app:app.conf.worker_soft_shutdown_timeout",
+    "none": "internal.jobs:DRAIN_TIMEOUT",
+}
+
+
+def test_a_container_is_given_more_time_to_end_than_its_process_takes(
+    project: Path, answers: Answers
+) -> None:
+    services = yaml.safe_load((project / "compose.yaml").read_text())["services"].values()
+    graces = {service["stop_grace_period"] for service in services if "build" in service}
+    name = SHUTDOWN_TIMEOUTS[str(answers["task_runner"])]
+    seconds = look_up(project, name)[name]
+    assert isinstance(seconds, int | float)
+    assert {int(grace.removesuffix("s")) >= seconds + 5 for grace in graces} == {True}
 
 
 def test_the_docker_context_holds_only_what_the_image_needs(project: Path) -> None:

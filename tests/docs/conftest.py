@@ -1,22 +1,13 @@
-"""Guides as people get them, and somebody who follows them."""
+"""Guides as a project has them, and the tools to follow them."""
 
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.template.conftest import (
-    LANGUAGES,
-    ROOT,
-    RUNNERS,
-    Answers,
-    Render,
-    name_of,
-    render,  # noqa: F401 - the fixture
-)
-
-Guides = dict[str, dict[str, str]]
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.guides import Guides, our_guides, tools_in
+from tests.kit.projects import Render
+from tests.kit.repository import LANGUAGES
 
 GUIDES = ("README.md", "docs/workers.md", "docs/kubernetes.md")
 
@@ -24,16 +15,10 @@ GUIDES = ("README.md", "docs/workers.md", "docs/kubernetes.md")
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the commands that a reader needs, and nothing else of this suite's."""
-    folder = tmp_path_factory.mktemp("tools") / "bin"
-    folder.mkdir()
-    for name in ("lich", "uv", "uvx", "copier"):
-        found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
-        assert found, f"{name} is in the test group"
-        (folder / name).symlink_to(found)
-    return folder
+    return tools_in(tmp_path_factory.mktemp("tools") / "bin")
 
 
-def guides_of(answers: Answers, render: Render) -> Guides:  # noqa: F811
+def guides_of(answers: Answers, render: Render) -> Guides:
     """Return the text of each guide of a project in each language."""
     projects = {
         language: render(
@@ -47,19 +32,7 @@ def guides_of(answers: Answers, render: Render) -> Guides:  # noqa: F811
     }
 
 
-def our_guides() -> Guides:
-    """Return the text of the repository's own README and of each page in each language."""
-    readmes = {"en": (ROOT / "README.md").read_text(), "fa": (ROOT / "README.fa.md").read_text()}
-    names = {path.name for language in LANGUAGES for path in (ROOT / "docs" / language).iterdir()}
-    return {"README.md": readmes} | {
-        f"docs/{name}": {
-            language: (ROOT / "docs" / language / name).read_text() for language in LANGUAGES
-        }
-        for name in sorted(names)
-    }
-
-
-@pytest.fixture(params=[*RUNNERS, {"ours": "ours"}], ids=name_of)
-def guides(request: pytest.FixtureRequest, render: Render) -> Guides:  # noqa: F811
+@pytest.fixture(params=[*EVERY_RUNNER, {"ours": "ours"}], ids=name_of)
+def guides(request: pytest.FixtureRequest, render: Render) -> Guides:
     """Return the guides of a project of one runner, or the repository's own."""
     return our_guides() if "ours" in request.param else guides_of(request.param, render)

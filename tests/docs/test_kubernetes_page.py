@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.markdown import blocks
-from tests.template.conftest import RUNNERS, Answers, Render, name_of
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.markdown import blocks
+from tests.kit.projects import Render
 
 
-@pytest.mark.parametrize("answers", RUNNERS, ids=name_of)
+@pytest.mark.parametrize("answers", EVERY_RUNNER, ids=name_of)
 def test_the_kubernetes_page_names_what_is_there(answers: Answers, render: Render) -> None:
     project = render(
         {**answers, "docs_language": "en", "python_version": "3.12", "kubernetes": True}

@@ -2,8 +2,8 @@
 
 import re
 
-from tests.docs.conftest import Guides
-from tests.docs.markdown import blocks, inline_code, prose, shape
+from tests.kit.guides import Guides
+from tests.kit.markdown import blocks, inline_code, prose, shape
 
 LETTER = "\u0622-\u064a\u0671-\u06d3"  # the letters of Persian, and those of Arabic beside them
 ZWNJ = "\u200c"

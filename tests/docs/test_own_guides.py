@@ -1,20 +1,18 @@
 """The repository's own README and pages are true: what they say is done, in a clone of it."""
 
-import os
-import pty
 import re
-import select
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import our_guides
-from tests.docs.markdown import Block, blocks
-from tests.docs.reader import Reader, Untrue, reader
-from tests.template.conftest import ROOT
+from tests.kit.guides import Reader, Untrue, our_guides
+from tests.kit.markdown import Block, blocks
+from tests.kit.processes import run
+from tests.kit.repository import ROOT
+from tests.kit.terminal import on_a_terminal
+from tests.kit.trees import git
 
 pytestmark = pytest.mark.slow
 
@@ -22,10 +20,10 @@ pytestmark = pytest.mark.slow
 ELSEWHERE = {
     "make demo": "tests/generated/test_projects.py",
     "make test": ".ci/run",
-    "python benchmarks/speed.py": "benchmarks/speed.py",
-    "python benchmarks/temporal_latency.py": "benchmarks/temporal_latency.py",
-    "python -m benchmarks.celery_throughput": "benchmarks/celery_throughput.py",
-    "python -m benchmarks.celery_storm": "benchmarks/celery_storm.py",
+    ".venv/bin/python -m benchmarks.speed": "benchmarks/speed.py",
+    ".venv/bin/python -m benchmarks.temporal_latency": "benchmarks/temporal_latency.py",
+    ".venv/bin/python -m benchmarks.celery_throughput": "benchmarks/celery_throughput.py",
+    ".venv/bin/python -m benchmarks.celery_storm": "benchmarks/celery_storm.py",
 }
 IN_THE_PROJECT = ("lich update", "copier update", "git restore", "curl")
 
@@ -66,38 +64,26 @@ class Newcomer(Reader):
 
     def type(self, command: str) -> None:
         """Run a command in a terminal, and answer every question with Enter."""
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            command.split(), cwd=self.project, stdin=theirs, stdout=theirs, stderr=theirs,
-            env=self.environment | {"TERM": "xterm"}, start_new_session=True,
-        )  # fmt: skip
-        os.close(theirs)
-        printed = b""
-        while process.poll() is None:
-            if select.select([ours], [], [], 1.0)[0]:
-                try:
-                    printed += os.read(ours, 65_536)
-                except OSError:
-                    break
-            else:
-                os.write(ours, b"\r")
-        os.close(ours)
-        assert process.wait() == 0, printed.decode()
+        environment = self.environment | {"TERM": "xterm"}
+        code, shown = on_a_terminal(
+            command.split(), self.project, environment, enter_when_quiet=True
+        )
+        assert code == 0, shown
 
 
 def known_elsewhere(command: str) -> None:
     """Make sure that what is not run here is there to be run."""
     match command.split():
         case ["make", target]:
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), command
+            run("make", "--dry-run", target, cwd=ROOT)
     assert (ROOT / ELSEWHERE[command]).is_file(), command
 
 
 @pytest.fixture
 def person(template: Path, tools: Path, tmp_path: Path) -> Iterator[Newcomer]:
     checkout = tmp_path / "lich"
-    subprocess.run(["git", "clone", "--quiet", template, checkout], check=True)
-    with reader(checkout, tools, "temporal", kind=Newcomer) as person:
+    git(tmp_path, "clone", "--quiet", str(template), str(checkout))
+    with Newcomer.reading(checkout, tools, "temporal") as person:
         person.start(checkout)
         person.environment["LICH_TEMPLATE"] = str(checkout)
         yield person
@@ -112,7 +98,7 @@ def person(template: Path, tools: Path, tmp_path: Path) -> Iterator[Newcomer]:
     [["README.md", "docs/update.md", "docs/benchmarks.md"], ["docs/quick-start.md"]],
     ids=["readme", "quick-start"],
 )
-def test_whoever_follows_our_own_pages_succeeds(guides: list[str], person: Newcomer) -> None:
+def test_every_step_of_our_own_pages_succeeds(guides: list[str], person: Newcomer) -> None:
     for guide in guides:
         person.follow(our_guides()[guide]["en"], guide)
 

@@ -1,13 +1,13 @@
-"""The reader of the guides is not fooled: what is false in a guide is found."""
+"""The reader of the guides finds what is false in a guide."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import git
-from tests.docs.markdown import blocks, prose, shape
-from tests.docs.reader import Reader, Untrue, edited, reader
+from tests.kit.guides import Reader, Untrue, edited
+from tests.kit.markdown import blocks, prose, shape
+from tests.kit.trees import git
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def person(tmp_path: Path, tools: Path) -> Iterator[Reader]:
         "import contextlib\n\n@contextlib.asynccontextmanager\nasync def lifespan():\n    yield\n"
     )
     git(project, "init", "--quiet")
-    with reader(project, tools, "none") as person:
+    with Reader.reading(project, tools, "none") as person:
         yield person
 
 
@@ -38,7 +38,7 @@ def person(tmp_path: Path, tools: Path) -> Iterator[Reader]:
         "```python\nimport asyncio\n\nawait asyncio.sleep(0)\n```\n",
     ],
 )
-def test_what_is_true_passes(person: Reader, guide: str) -> None:
+def test_a_true_guide_passes(person: Reader, guide: str) -> None:
     person.follow(guide, "guide")
 
 
@@ -58,11 +58,11 @@ def test_what_is_true_passes(person: Reader, guide: str) -> None:
         ("```bash\ndocker compose up redis\n```\n", 1, "no service"),
         ("```bash\ndocker compose explode\n```\n", 1, "not a command"),
         ("```bash\nuv run honcho start\n```\n", 1, "ended with"),
-        ("```bash\ntrue\n```\n\n```ini\na = 1\n```\n", 5, "nobody knows"),
-        ("```\ntrue\n```\n", 1, "nobody knows"),
+        ("```bash\ntrue\n```\n\n```ini\na = 1\n```\n", 5, "unknown kind"),
+        ("```\ntrue\n```\n", 1, "unknown kind"),
     ],
 )
-def test_what_is_false_is_found_with_its_line(
+def test_a_false_block_is_found_with_its_line(
     person: Reader, guide: str, line: int, reason: str
 ) -> None:
     with pytest.raises(Untrue, match=f"guide, line {line}:") as found:

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +13,14 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 
-from tests.docs.browser import CHROMIUM, Browser, chromium
-from tests.docs.markdown import inline_code
-from tests.docs.reader import free_port, status
-from tests.template.conftest import ROOT, Render
+from tests.kit.browser import CHROMIUM, Browser, chromium
+from tests.kit.markdown import inline_code
+from tests.kit.ports import free_port
+from tests.kit.processes import run, stop
+from tests.kit.projects import Render
+from tests.kit.repository import ROOT
+from tests.kit.waiting import until
+from tests.kit.web import status
 
 pytestmark = pytest.mark.slow
 
@@ -29,11 +32,7 @@ OUTSIDE = "https://example.invalid/"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the site, which no warning may interrupt."""
     folder = tmp_path_factory.mktemp("site") / "site"
-    built = subprocess.run(
-        [sys.executable, ROOT / "scripts/site.py", folder],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    assert built.returncode == 0, built.stdout
+    run(sys.executable, "-m", "scripts.site", folder, cwd=ROOT)
     return folder
 
 
@@ -165,19 +164,16 @@ def api(render: Render) -> Iterator[str]:
     project = render({"task_runner": "none", "docs_language": "en", "python_version": "3.12"})
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(port)]
-    with subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL) as server:
-        try:
-            deadline = time.monotonic() + 60
-            while status(f"http://127.0.0.1:{port}/readyz") != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            server.terminate()
+    server = subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        stop(server)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_api_shows_itself_in_a_browser_without_help_from_elsewhere(
+def test_the_api_s_own_documentation_loads_nothing_from_elsewhere(
     size: str, api: str, browser: Browser
 ) -> None:
     shown = "document.body.innerText.includes('/jobs/{job_id}/retry')"

@@ -1,82 +1,53 @@
 """A generated project of each runner, installed from nothing and used as a newcomer would."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.template.conftest import ROOT, RUNNERS, Answers, name_of
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.processes import processes_in, run, user_environment
+from tests.kit.repository import LICH, PYTHON_VERSION, ROOT, RUNNERS, tool
+from tests.kit.trees import git
 
 pytestmark = pytest.mark.slow
 
-PYTHON_VERSION = "3.11" if sys.version_info < (3, 12) else "3.12"
+
+def uv(*arguments: str | Path, project: Path) -> str:
+    """Return what uv prints in a project, run without this checkout's environment."""
+    return run(tool("uv"), *arguments, cwd=project, environment=user_environment(), timeout=600)
 
 
-def newcomer() -> dict[str, str]:
-    """Return an environment that knows nothing of this checkout's own one."""
-    own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COVERAGE_FILE"}
-    return {name: value for name, value in os.environ.items() if name not in own}
-
-
-def run(*command: str | Path, folder: Path, timeout: float = 600) -> str:
-    done = subprocess.run(
-        command, cwd=folder, env=newcomer(), stdin=subprocess.DEVNULL, text=True, timeout=timeout,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def uv() -> Path:
-    found = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    assert found, "uv is in the test group"
-    return Path(found)
-
-
-@pytest.mark.parametrize("answers", RUNNERS, ids=name_of)
+@pytest.mark.parametrize("answers", EVERY_RUNNER, ids=name_of)
 def test_a_new_project_passes_its_own_checks(answers: Answers, tmp_path: Path) -> None:
     project = tmp_path / "project"
     data = [f"{key}={value}" for key, value in answers.items() if key != "task_runner"]
     run(
-        sys.executable, "-m", "lich_wrapper", "init", project, "-l", "-t", answers["task_runner"],
+        *LICH, "init", project, "-l", "-t", str(answers["task_runner"]),
         *(word for pair in [*data, f"python_version={PYTHON_VERSION}"] for word in ("-d", pair)),
-        folder=ROOT,
+        cwd=ROOT,
     )  # fmt: skip
-    assert run("git", "status", "--porcelain", folder=project) == ""
+    assert git(project, "status", "--porcelain") == ""
 
-    run(uv(), "sync", "--quiet", "--python", sys.executable, folder=project)
-    assert run("git", "status", "--porcelain", folder=project) == "?? uv.lock\n"
-    run(uv(), "run", "--locked", "ruff", "check", folder=project)
-    run(uv(), "run", "--locked", "ruff", "format", "--check", folder=project)
-    run(uv(), "run", "--locked", "mypy", folder=project)
-    assert " passed" in run(uv(), "run", "--locked", "pytest", "-q", folder=project)
-    assert run("git", "status", "--porcelain", folder=project) == "?? uv.lock\n"
+    uv("sync", "--quiet", "--python", sys.executable, project=project)
+    assert git(project, "status", "--porcelain") == "?? uv.lock"
+    uv("run", "--locked", "ruff", "check", project=project)
+    uv("run", "--locked", "ruff", "format", "--check", project=project)
+    uv("run", "--locked", "mypy", project=project)
+    assert " passed" in uv("run", "--locked", "pytest", "-q", project=project)
+    assert git(project, "status", "--porcelain") == "?? uv.lock"
 
 
-@pytest.mark.parametrize("runner", ["temporal", "celery", "none"])
+@pytest.mark.parametrize("runner", RUNNERS)
 def test_the_demonstration_ends_with_the_finished_job_and_leaves_no_process(runner: str) -> None:
     before = set((ROOT / "demo").glob("*"))
-    output = run(sys.executable, ROOT / "scripts/demo.py", runner, folder=ROOT)
+    output = run(sys.executable, "-m", "scripts.demo", runner, cwd=ROOT)
     [project] = set((ROOT / "demo").glob("*")) - before
     try:
         assert '"state": "succeeded"' in output
         assert str(project) in output
         assert ("web UI" in output) == (runner == "temporal")
-        assert processes_of(project) == []
+        assert processes_in(project) == []
     finally:
         shutil.rmtree(project)
-
-
-def processes_of(project: Path) -> list[str]:
-    """Return the commands of the processes that run in a project's folder."""
-    commands = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").readlink().is_relative_to(project):
-                commands.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return commands

@@ -6,30 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.generated.test_projects import PYTHON_VERSION, run
-from tests.template.conftest import ROOT
+from tests.kit.processes import run, user_environment
+from tests.kit.repository import LICH, PYTHON_VERSION, ROOT, RUNNERS
+from tests.kit.trees import Tree
 
 pytestmark = pytest.mark.slow
 
-LICH = (sys.executable, "-m", "lich_wrapper")
 
-
-@pytest.mark.parametrize(("old", "new"), [*permutations(["temporal", "celery", "none"], 2)])
-def test_a_switched_project_keeps_the_promises_of_its_api(
+@pytest.mark.parametrize(("old", "new"), [*permutations(RUNNERS, 2)])
+def test_a_switched_project_passes_the_same_tests_of_its_api(
     old: str, new: str, tmp_path: Path
 ) -> None:
     project = tmp_path / "project"
     python = f"python_version={PYTHON_VERSION}"
-    run(*LICH, "init", project, "-l", "-t", old, "-d", python, folder=ROOT)
-    promises = (project / "tests/test_jobs.py").read_bytes()
+    run(*LICH, "init", project, "-l", "-t", old, "-d", python, cwd=ROOT)
+    contract = (project / "tests/test_jobs.py").read_bytes()
 
-    run(*LICH, "update", "-t", new, folder=project)
-    run("git", "add", "--all", folder=project)
-    run("git", "commit", "--quiet", "--message", f"Switch to {new}", folder=project)
+    run(*LICH, "update", "-t", new, cwd=project)
+    switched = Tree(project, init=False)
+    switched.commit()
 
-    assert (project / "tests/test_jobs.py").read_bytes() == promises
+    assert (project / "tests/test_jobs.py").read_bytes() == contract
     # Real jobs, on the real engine and worker of the new runner.
-    jobs = run(sys.executable, "-m", "pytest", "-q", "tests/test_jobs.py", folder=project)
+    pytest_of_project = (sys.executable, "-m", "pytest", "-q", "tests/test_jobs.py")
+    jobs = run(*pytest_of_project, cwd=project, environment=user_environment(), timeout=600)
     assert " passed" in jobs
     assert "skipped" not in jobs
-    assert run("git", "status", "--porcelain", folder=project) == ""
+    assert switched.git("status", "--porcelain") == ""

@@ -9,7 +9,9 @@ import copier
 import pytest
 import yaml
 
-from tests.template.conftest import ROOT, RUNNERS, Answers, Render, name_of
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.projects import Render
+from tests.kit.repository import ROOT
 
 UNUSUAL = [
     'My "Cool" App',
@@ -94,7 +96,7 @@ def test_a_bad_answer_is_refused_and_nothing_is_written(
     assert not project.exists()
 
 
-@pytest.mark.parametrize("answers", RUNNERS, ids=name_of)
+@pytest.mark.parametrize("answers", EVERY_RUNNER, ids=name_of)
 def test_no_project_has_the_name_of_a_package_that_it_installs(
     answers: Answers, render: Render
 ) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.template.conftest import RUNNERS, Answers, Render, name_of
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.projects import Render
 
 
-@pytest.fixture(params=RUNNERS, ids=name_of)
+@pytest.fixture(params=EVERY_RUNNER, ids=name_of)
 def project(request: pytest.FixtureRequest, render: Render) -> Path:
     answers: Answers = {**request.param, "docs_language": "en", "python_version": "3.12"}
     return render(answers)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -10,7 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.template.conftest import PYTHONS, RUNNERS, Answers, Render, name_of, text_files
+from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.processes import run
+from tests.kit.projects import Render
+from tests.kit.repository import PYTHONS
+from tests.kit.trees import git
 
 COMMON = {
     ".copier-answers.yml",
@@ -114,8 +117,20 @@ WORDS = {
 }
 
 
+UNCHECKED = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+
+
+def text_files(project: Path) -> dict[str, str]:
+    """Return the text of every file of a project by its path."""
+    return {
+        path.relative_to(project).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and not set(path.relative_to(project).parts) & UNCHECKED
+    }
+
+
 def foreign_words(answers: Answers) -> re.Pattern[str]:
-    """Return what must not be said in a project with these answers."""
+    """Return what a project with these answers must not mention."""
     own = {answers["task_runner"], answers.get("celery_broker")}
     return re.compile(
         "|".join(words for runner, words in WORDS.items() if runner not in own), re.IGNORECASE
@@ -191,41 +206,24 @@ def test_the_answers_are_recorded_and_computed_values_are_not(
 
 
 def test_nothing_that_git_ignores_is_shipped(project: Path) -> None:
-    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
-    ignored = subprocess.run(
-        ["git", "ls-files", "--others", "--ignored", "--exclude-standard"],
-        cwd=project, check=True, capture_output=True, text=True,
-    ).stdout.split()  # fmt: skip
-    generated = [path for path in ignored if not re.search(r"cache|\.venv", path)]
+    git(project, "init", "--quiet")
+    ignored = git(project, "ls-files", "--others", "--ignored", "--exclude-standard")
+    generated = [path for path in ignored.split() if not re.search(r"cache|\.venv", path)]
     assert generated == []
 
 
 def test_ruff_finds_nothing(project: Path) -> None:
     for command in (["check"], ["format", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command],
-            cwd=project,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        run(sys.executable, "-m", "ruff", *command, cwd=project)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("python_version", PYTHONS)
-@pytest.mark.parametrize("runner", RUNNERS, ids=name_of)
+@pytest.mark.parametrize("runner", EVERY_RUNNER, ids=name_of)
 def test_mypy_finds_nothing(
     runner: Answers, python_version: str, render: Render, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     project = render({**runner, "docs_language": "en", "python_version": python_version})
     # What the projects have in common, their dependencies, is analysed once.
     cache = tmp_path_factory.getbasetemp() / "mypy"
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--cache-dir", cache],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(sys.executable, "-m", "mypy", "--cache-dir", cache, cwd=project)

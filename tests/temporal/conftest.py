@@ -2,19 +2,16 @@
 
 import asyncio
 import os
-import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from email import message_from_bytes
 from pathlib import Path
 
-import copier
 import pytest
 import pytest_asyncio
 from aiosmtpd.controller import Controller
@@ -22,17 +19,16 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from tests.conftest import ROOT
+from tests.kit.ports import free_port
+from tests.kit.projects import Render
+from tests.kit.waiting import until_async
 
 QUEUE = "sample-project"
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("temporal") / "project"
-    answers = {"project_name": "Sample Project", "task_runner": "temporal"}
-    copier.run_copy(str(ROOT), folder, answers, vcs_ref="HEAD", defaults=True, quiet=True)
-    return folder
+def project(render: Render) -> Path:
+    return render({"task_runner": "temporal"})
 
 
 class Mailbox:
@@ -42,7 +38,7 @@ class Mailbox:
         self.by_recipient: Counter[str] = Counter()
         self.by_message_id: Counter[str] = Counter()
         self.pause = 0.0
-        """How long, in seconds, it takes before it accepts a message, and before it says so."""
+        """How long, in seconds, it waits before it accepts a message, and before it confirms that."""
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         await asyncio.sleep(self.pause)
@@ -75,7 +71,7 @@ class Process:
 
     async def says(self, words: str, seconds: float = 30) -> None:
         """Wait until the words are in the log."""
-        await until(lambda: words in self.log, seconds, lambda: self.log)
+        await until_async(lambda: words in self.log, seconds, describe=lambda: self.log)
 
     def send(self, number: signal.Signals) -> None:
         if self._running.poll() is None:
@@ -104,7 +100,7 @@ class Stack:
         } | {
             "DATA_DIR": str(folder / "data"),
             "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}",
-            "TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}",
+            "TEMPORAL_ADDRESS": f"127.0.0.1:{free_port(also=1000)}",
             "TEMPORAL_CONFIG_FILE": os.devnull,
         }
         self.processes: list[Process] = []
@@ -131,7 +127,7 @@ class Stack:
                 return False
             return True
 
-        await until(answers, describe=lambda: engine.log)
+        await until_async(answers, 30, describe=lambda: engine.log)
         return engine
 
     async def start_worker(self, **settings: str) -> Process:
@@ -171,39 +167,6 @@ async def stack(project: Path, tmp_path: Path) -> AsyncIterator[Stack]:
         for process in reversed(stack.processes):
             await process.stop(signal.SIGKILL)
         controller.stop()
-
-
-def free_port() -> int:
-    """Return a free port that has another free one 1000 above it, for the server's UI.
-
-    It is one that the system gives to nobody who asks for any: the server asks for several.
-    """
-    while True:
-        port = random.randrange(20_000, 30_000)
-        try:
-            for number in (port, port + 1_000):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", number))
-        except OSError:
-            continue
-        return port
-
-
-async def until(
-    condition: Callable[[], bool | Awaitable[bool]],
-    seconds: float = 30,
-    describe: Callable[[], str] = lambda: "",
-) -> None:
-    """Wait until the condition holds."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                holds = condition()
-                if holds if isinstance(holds, bool) else await holds:
-                    return
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {seconds} s\n{describe()}") from None
 
 
 def report(**facts: object) -> None:

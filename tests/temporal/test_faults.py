@@ -1,4 +1,4 @@
-"""What a project promises of its jobs when processes die, stop and come back."""
+"""What becomes of jobs when processes are killed, stopped and started again."""
 
 import asyncio
 import random
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHandle
 
-from tests.temporal.conftest import QUEUE, Stack, report, until
+from tests.kit.waiting import until_async
+from tests.temporal.conftest import QUEUE, Stack, report
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
@@ -54,7 +55,7 @@ async def test_a_killed_workers_import_goes_on_elsewhere_and_no_row_is_done_twic
             " INSERT INTO writes VALUES (new.email, (julianday('now') - 2440587.5) * 86400); END"
         )
     job = await start_import(stack, rows)
-    await until(lambda: stack.database("SELECT count(*) FROM writes")[0][0] > rows // 3)
+    await until_async(lambda: stack.database("SELECT count(*) FROM writes")[0][0] > rows // 3)
     await first.stop(signal.SIGKILL)
     killed = time.time()
     [(before,)] = stack.database("SELECT count(*) FROM writes")
@@ -72,13 +73,13 @@ async def test_a_killed_workers_import_goes_on_elsewhere_and_no_row_is_done_twic
 
 async def test_every_email_is_delivered_while_workers_are_killed(stack: Stack) -> None:
     number, kills = 200, 10
-    chance = random.Random(7)
+    dice = random.Random(7)
     workers = [await stack.start_worker() for _ in range(2)]
     stack.mailbox.pause = 0.1
     # A worker is killed every second or so while they come in, with some of them under way.
     sending = asyncio.create_task(send(stack, number, pause=0.05))
     for kill in range(kills):
-        await asyncio.sleep(chance.uniform(0.5, 1.5))
+        await asyncio.sleep(dice.uniform(0.5, 1.5))
         await workers[kill % 2].stop(signal.SIGKILL)
         workers[kill % 2] = stack.start("internal.workers.main")
     start = time.monotonic()
@@ -125,7 +126,7 @@ async def test_a_rolling_restart_under_load_fails_nothing_and_repeats_nothing(
 
 
 async def test_the_worker_ends_with_0_at_every_sigterm(stack: Stack) -> None:
-    chance = random.Random(7)
+    dice = random.Random(7)
     times: list[float] = []
 
     async def live_and_stop(number: int) -> int:
@@ -133,11 +134,11 @@ async def test_the_worker_ends_with_0_at_every_sigterm(stack: Stack) -> None:
         if number % 5:
             await worker.says("working on")
         else:
-            # Some are told while they start.
-            await asyncio.sleep(chance.uniform(0.3, 1.5))
-        await asyncio.sleep(chance.uniform(0, 0.1))
+            # Some get the signal while they start.
+            await asyncio.sleep(dice.uniform(0.3, 1.5))
+        await asyncio.sleep(dice.uniform(0, 0.1))
         start = time.monotonic()
-        code = await worker.stop(chance.choice([signal.SIGTERM, signal.SIGINT]))
+        code = await worker.stop(dice.choice([signal.SIGTERM, signal.SIGINT]))
         times.append(time.monotonic() - start)
         return code
 
@@ -155,14 +156,14 @@ async def test_a_server_that_comes_back_has_lost_nothing(stack: Stack) -> None:
     worker = await stack.start_worker()
     stack.mailbox.pause = 0.3
     jobs = await send(stack, number)
-    await until(lambda: stack.mailbox.by_recipient.total() > 5)
+    await until_async(lambda: stack.mailbox.by_recipient.total() > 5)
     await stack.processes[0].stop()
     await asyncio.sleep(away)
     before = stack.mailbox.by_recipient.total()
 
     await stack.start_engine()
     start = time.monotonic()
-    await until(lambda: stack.mailbox.by_recipient.total() > before)
+    await until_async(lambda: stack.mailbox.by_recipient.total() > before)
     working = time.monotonic() - start
     for job in jobs:
         assert await stack.client.get_workflow_handle(job.id).result()

@@ -1,21 +1,24 @@
-"""The worker as a process: what it is told, what it says, and what it makes others see."""
+"""The worker as a process: its settings, signals, logs and health checks."""
 
 import asyncio
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
-import sysconfig
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from tests.temporal.conftest import QUEUE, Stack, free_port, report, until
+from tests.kit.ports import free_port
+from tests.kit.processes import CommandFailed, run, user_environment
+from tests.kit.projects import Render
+from tests.kit.repository import tool
+from tests.kit.waiting import until_async
+from tests.temporal.conftest import QUEUE, Stack, report
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
@@ -25,7 +28,9 @@ async def probe(stack: Stack, question: str, port: str) -> int:
     return await stack.start(f"internal.workers.probe {question}", WORKER_HEALTH_PORT=port).ended()
 
 
-async def test_the_seeds_workflow_is_run_by_the_seeds_command(stack: Stack) -> None:
+async def test_the_guide_s_command_starts_a_worker_that_runs_the_guide_s_workflow(
+    stack: Stack,
+) -> None:
     await stack.start_worker()
     result = await stack.client.execute_workflow(
         "EmailNotificationWorkflow",
@@ -37,14 +42,14 @@ async def test_the_seeds_workflow_is_run_by_the_seeds_command(stack: Stack) -> N
     assert stack.mailbox.by_recipient == {"ada@example.com": 1}
 
 
-async def test_the_worker_tells_how_it_is(stack: Stack) -> None:
+async def test_the_worker_s_health_checks_follow_its_state(stack: Stack) -> None:
     port = str(free_port())
     worker = await stack.start_worker(WORKER_HEALTH_PORT=port)
 
     async def ready() -> bool:
         return await probe(stack, "readyz", port) == 0
 
-    await until(ready)
+    await until_async(ready)
     assert await probe(stack, "livez", port) == 0
 
     # A process that is there but does nothing.
@@ -59,7 +64,7 @@ async def test_the_worker_tells_how_it_is(stack: Stack) -> None:
     async def not_ready() -> bool:
         return not await ready()
 
-    await until(not_ready)
+    await until_async(not_ready)
     assert await probe(stack, "livez", port) == 0
 
 
@@ -80,7 +85,7 @@ async def test_the_schedule_fires(stack: Stack) -> None:
         )
         return [run.id async for run in runs] != []
 
-    await until(has_fired)
+    await until_async(has_fired)
 
 
 async def test_json_logs_name_the_job_the_workflow_and_the_activity(stack: Stack) -> None:
@@ -88,7 +93,7 @@ async def test_json_logs_name_the_job_the_workflow_and_the_activity(stack: Stack
     handle = await stack.client.start_workflow(
         "ImportContactsWorkflow", "no-such-file.csv", id="import-1", task_queue=QUEUE
     )
-    await until(lambda: "InvalidFile" in worker.log)
+    await until_async(lambda: "InvalidFile" in worker.log)
     lines = [json.loads(line) for line in worker.log.splitlines()]
     [failed] = [line for line in lines if "InvalidFile" in line.get("exception", "")]
     assert failed["job_id"] == handle.id
@@ -101,19 +106,20 @@ async def test_a_worker_with_a_version_works_when_its_version_is_the_current_one
     stack: Stack,
 ) -> None:
     await stack.start_worker(TEMPORAL_DEPLOYMENT_NAME="app", TEMPORAL_WORKER_BUILD_ID="2")
-    temporal = shutil.which("temporal", path=sysconfig.get_path("scripts"))
-    assert temporal
     makes_it_current = [
-        temporal, "worker", "deployment", "set-current-version", "--address", stack.address,
+        tool("temporal"), "worker", "deployment", "set-current-version", "--address", stack.address,
         "--deployment-name", "app", "--build-id", "2", "--yes",
     ]  # fmt: skip
 
     async def is_current() -> bool:
         # The server knows a version a moment after its first poll.
-        done = await asyncio.to_thread(subprocess.run, makes_it_current, capture_output=True)
-        return done.returncode == 0
+        try:
+            await asyncio.to_thread(run, *makes_it_current)
+        except CommandFailed:
+            return False
+        return True
 
-    await until(is_current)
+    await until_async(is_current)
     job = await stack.client.start_workflow(
         "EmailNotificationWorkflow",
         args=["ada@example.com", "Hello"],
@@ -135,14 +141,14 @@ async def test_an_import_is_cancelled_in_less_than_a_second(stack: Stack) -> Non
         pending = (await job.describe()).raw_description.pending_activities
         return any(activity.HasField("heartbeat_details") for activity in pending)
 
-    await until(has_progress)
+    await until_async(has_progress)
 
     async def is_cancelled() -> bool:
         return (await job.describe()).status is WorkflowExecutionStatus.CANCELED
 
     start = time.monotonic()
     await job.cancel()
-    await until(is_cancelled)
+    await until_async(is_cancelled)
     report(cancelled_after_seconds=f"{time.monotonic() - start:.2f}")
     assert time.monotonic() - start < 1
 
@@ -163,11 +169,11 @@ async def test_the_api_starts_without_a_server_and_finds_it_later(stack: Stack) 
         async def accepted() -> bool:
             return (await http.post("/jobs/email", json=body)).status_code == 202
 
-        await until(live)
+        await until_async(live)
         answer = await http.post("/jobs/email", json=body)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         await stack.start_engine()
-        await until(accepted, seconds=5)
+        await until_async(accepted, 5)
     # The API's server ends by the signal itself, after it has drained.
     assert await api.stop() == -signal.SIGTERM
 
@@ -177,19 +183,50 @@ async def test_an_incompatible_change_fails_the_replay_with_advice(
 ) -> None:
     changed = tmp_path / "project"
     shutil.copytree(project, changed)
-    workflows = changed / "internal/workers/workflows.py"
-    code = workflows.read_text()
-    before = "        return await workflow.execute_activity(\n            send_email_activity,"
-    assert before in code
-    workflows.write_text(
-        code.replace(before, f"        await workflow.sleep(timedelta(minutes=1))\n{before}")
+    # A job whose recorded first step is another activity than the one in the code.
+    history = changed / "tests/histories/email.json"
+    recorded = json.loads(history.read_text())
+    [scheduled] = [
+        event["activityTaskScheduledEventAttributes"]
+        for event in recorded["events"]
+        if "activityTaskScheduledEventAttributes" in event
+    ]
+    scheduled["activityType"]["name"] = "another_activity"
+    history.write_text(json.dumps(recorded))
+
+    pytest_of_project = (sys.executable, "-m", "pytest", "-q", "tests/test_replay.py")
+    with pytest.raises(CommandFailed) as failed:
+        run(*pytest_of_project, cwd=changed, environment=user_environment())
+    assert "1 failed" in str(failed.value)
+    assert "workflow.patched" in str(failed.value)
+    assert "python -m tests.record_histories" in str(failed.value)
+
+
+async def test_the_timeouts_that_the_guide_tells_are_those_of_a_job(
+    stack: Stack, render: Render
+) -> None:
+    await stack.start_worker()
+    job = await stack.client.start_workflow(
+        "ImportContactsWorkflow", stack.contacts_file(1), id="import-1", task_queue=QUEUE
     )
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "pytest", "-q", "tests/test_replay.py"],
-        cwd=changed, env=os.environ | {"PYTEST_ADDOPTS": ""}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "1 failed" in done.stdout
-    assert "workflow.patched" in done.stdout
-    assert "python -m tests.record_histories" in done.stdout
+    await job.result()
+    [activity, *_] = [
+        event.activity_task_scheduled_event_attributes
+        for event in (await job.fetch_history()).events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert activity.heartbeat_timeout.ToTimedelta() == timedelta(seconds=15)
+    assert activity.schedule_to_close_timeout.ToTimedelta() == timedelta(days=1)
+    longest = activity.retry_policy.maximum_interval.ToTimedelta()
+    assert timedelta(seconds=30) <= longest <= timedelta(seconds=90)
+
+    said = {
+        "en": ["silent for 15", "for a day", "up to about a minute"],
+        "fa": ["۱۵ ثانیه ساکت", "تا یک روز", "تا حدود یک دقیقه"],
+    }
+    for language, phrases in said.items():
+        project = render(
+            {"task_runner": "temporal", "docs_language": language, "python_version": "3.12"}
+        )
+        guide = " ".join((project / "docs/workers.md").read_text().split())
+        assert [phrase for phrase in phrases if phrase not in guide] == []

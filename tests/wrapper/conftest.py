@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from lich_wrapper.cli import run
-from tests.wrapper.files import Tree
+from tests.kit.trees import Tree
 
 ANSWERS = "{{ _copier_answers|to_nice_yaml -}}\n"
+
+UNEDITED = "one\ntwo\nthree\n"
+"""What the small template has in `plain.txt`."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update did, as `--json` tells it."""
+    """What an update did, as `--json` reports it."""
 
     code: int
     err: str
-    told: dict[str, Any]
+    report: dict[str, Any]
 
     def files(self, result: str) -> list[str]:
-        return [file["path"] for file in self.told["files"] if file["result"] == result]
+        return [file["path"] for file in self.report["files"] if file["result"] == result]
 
 
 Lich = Callable[..., Result]
@@ -58,21 +61,21 @@ def lich(capfd: pytest.CaptureFixture[str]) -> Lich:
 
 @pytest.fixture
 def update(lich: Lich) -> Update:
-    """Update a project, after a dry run that touches nothing and promises the same."""
+    """Update a project, after a dry run that changes nothing and reports the same."""
 
     def call(project: Tree, *arguments: object) -> Updated:
         before = project.state()
-        promised = lich("update", project.path, *arguments, "--dry-run", "--json")
+        preview = lich("update", project.path, *arguments, "--dry-run", "--json")
         assert project.state() == before
         done = lich("update", project.path, *arguments, "--json")
 
-        assert (promised.code, promised.err) == (done.code, done.err)
+        assert (preview.code, preview.err) == (done.code, done.err)
         if not done.out:
             return Updated(done.code, done.err, {})
-        told, foretold = json.loads(done.out), json.loads(promised.out)
+        report, expected = json.loads(done.out), json.loads(preview.out)
         for same in ("files", "diff", "answers", "problem", "hints", "notes", "from", "to"):
-            assert told.get(same) == foretold.get(same)
-        return Updated(done.code, done.err, told)
+            assert report.get(same) == expected.get(same)
+        return Updated(done.code, done.err, report)
 
     return call
 
@@ -90,7 +93,7 @@ def small(tmp_path: Path) -> Tree:
                 """,
             "template/{{ _copier_conf.answers_file }}.jinja": ANSWERS,
             "template/name.txt.jinja": "{{ name }}\n",
-            "template/plain.txt": "one\ntwo\nthree\n",
+            "template/plain.txt": UNEDITED,
             "template/{{ task_runner }}.txt": "of one runner\n",
         }
     )

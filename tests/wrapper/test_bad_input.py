@@ -1,6 +1,7 @@
-"""Whatever is wrong is said in one sentence, before anything is written."""
+"""Wrong input is reported in one sentence, before anything is written."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.kit.repository import LICH
+from tests.kit.trees import Tree, snapshot
 from tests.wrapper.conftest import Lich, Result
-from tests.wrapper.files import Tree, snapshot
 
 NAMES = {
     "quotes": 'My "Cool" App',
@@ -101,12 +103,12 @@ def test_a_destination_that_is_taken_is_left_alone(lich: Lich, small: Tree, tmp_
     assert snapshot(tmp_path) == before
 
 
-def test_a_parent_that_cannot_be_written_is_told(lich: Lich, small: Tree) -> None:
+def test_a_parent_that_cannot_be_written_is_reported(lich: Lich, small: Tree) -> None:
     for parent in ("/proc", "/sys", "/dev/null"):
         refused(lich("init", f"{parent}/x", "--template", small.path, "-l"))
 
 
-def test_a_parent_without_permission_is_told(lich: Lich, small: Tree, tmp_path: Path) -> None:
+def test_a_parent_without_permission_is_reported(lich: Lich, small: Tree, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     (tmp_path / "closed").mkdir(mode=0o500)
@@ -160,7 +162,7 @@ def test_a_broken_data_file_is_refused_and_nothing_written(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_without_a_terminal_nobody_is_asked(lich: Lich, template: Path, tmp_path: Path) -> None:
+def test_without_a_terminal_nothing_is_asked(lich: Lich, template: Path, tmp_path: Path) -> None:
     result = lich("init", tmp_path / "x", "--template", template)
     refused(result, "--task-runner", "--defaults")
     assert list(tmp_path.iterdir()) == []
@@ -168,7 +170,7 @@ def test_without_a_terminal_nobody_is_asked(lich: Lich, template: Path, tmp_path
 
 
 @pytest.mark.parametrize("what", ["nowhere", "file", "plain", "unborn", "bare-of-questions"])
-def test_a_source_that_is_no_template_is_told(lich: Lich, tmp_path: Path, what: str) -> None:
+def test_a_source_that_is_no_template_is_reported(lich: Lich, tmp_path: Path, what: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "plain").mkdir()
     Tree(tmp_path / "unborn")
@@ -178,7 +180,7 @@ def test_a_source_that_is_no_template_is_told(lich: Lich, tmp_path: Path, what: 
     assert not (tmp_path / "x").exists()
 
 
-def test_a_template_that_cannot_be_fetched_is_told(lich: Lich, tmp_path: Path) -> None:
+def test_a_template_that_cannot_be_fetched_is_reported(lich: Lich, tmp_path: Path) -> None:
     result = lich("init", tmp_path / "x", "--template", f"file://{tmp_path}/none.git", "-l")
     refused(result, "cannot be fetched", "--template")
 
@@ -190,6 +192,23 @@ def test_a_template_that_wants_to_run_commands_is_refused(
     small.commit("v1.1.0")
     refused(lich("init", tmp_path / "x", "--template", small.path, "-l"), "run commands")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_template_that_points_outside_of_itself_is_refused_and_moves_nothing(
+    lich: Lich, small: Tree, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine\n")
+    # A file that is moved away and back changes the time of its folder.
+    before = (tmp_path / "mine").stat().st_mtime_ns
+    small.write({"copier.yml": f"_subdirectory: {tmp_path}/mine\nname: x\n"})
+    small.commit("v1.1.0")
+    for option in ("--dry-run", "--no-git"):
+        result = lich("init", tmp_path / "x", "--template", small.path, "-l", option)
+        refused(result)
+        assert (tmp_path / "mine").stat().st_mtime_ns == before
+        assert (tmp_path / "mine/notes.txt").read_text() == "mine\n"
+        assert not (tmp_path / "x").exists()
 
 
 def test_a_template_that_breaks_in_the_middle_leaves_nothing(
@@ -217,7 +236,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(
     temporary.mkdir()
     command = ["init", str(tmp_path / "a/x"), "--template", str(small.path), "-l"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "lich_wrapper", *command],
+        [*LICH, *command],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(temporary)},
@@ -233,7 +252,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing(
     assert list(temporary.iterdir()) == []
 
 
-def test_the_traceback_is_there_for_whoever_wants_it(
+def test_lich_debug_shows_the_traceback(
     lich: Lich, small: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LICH_DEBUG", "1")
@@ -242,15 +261,21 @@ def test_the_traceback_is_there_for_whoever_wants_it(
 
 def test_help_and_version_import_nothing_heavy() -> None:
     for option in ("--help", "--version"):
-        program = (
-            "import sys; from lich_wrapper.cli import run; code = run([sys.argv[1]]);"
-            "heavy = {'copier', 'yaml', 'rich', 'jinja2', 'pydantic'} & set(sys.modules);"
-            "sys.exit(str(heavy) if heavy else code)"
-        )
-        command = [sys.executable, "-c", program, option]
+        command = [sys.executable, "-X", "importtime", *LICH[1:], option]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "lich" in done.stdout
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "click" in imported
+        assert imported & {"copier", "yaml", "rich", "jinja2", "pydantic"} == set()
+
+
+def test_help_sums_every_command_up_in_a_whole_sentence(lich: Lich) -> None:
+    _, _, commands = lich("--help").out.partition("Commands:\n")
+    summaries = commands.splitlines()
+    assert [line.split()[0] for line in summaries] == ["init", "update"]
+    for summary in summaries:
+        assert re.search(r"[a-z]\.$", summary), summary
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

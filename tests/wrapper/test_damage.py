@@ -1,12 +1,11 @@
-"""A project that cannot be updated says why and what to do, in one sentence, and stays as it is."""
+"""For a project that cannot be updated, one sentence gives the reason and the way out."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import git
+from tests.kit.trees import Tree, git
 from tests.wrapper.conftest import Lich
-from tests.wrapper.files import Tree
 
 ANSWERS = ".copier-answers.yml"
 
@@ -35,7 +34,7 @@ def refused(lich: Lich, project: Tree, *words: str) -> None:
         (b"_commit: v1.0.0\n_src_path: /nowhere\n", ["/nowhere", "--template"]),
     ],
 )
-def test_a_damaged_answers_file_is_told(
+def test_a_damaged_answers_file_is_reported(
     lich: Lich, project: Tree, content: bytes | None, words: list[str]
 ) -> None:
     project.write({ANSWERS: content})
@@ -43,7 +42,7 @@ def test_a_damaged_answers_file_is_told(
     refused(lich, project, *words)
 
 
-def test_a_commit_that_the_template_does_not_know_is_told(
+def test_a_commit_that_the_template_does_not_know_is_reported(
     lich: Lich, small: Tree, project: Tree
 ) -> None:
     project.write({ANSWERS: project.read(ANSWERS).replace("v1.0.0", "v0.5.0-3-gabcdef0")})
@@ -51,7 +50,7 @@ def test_a_commit_that_the_template_does_not_know_is_told(
     refused(lich, project, "v0.5.0-3-gabcdef0", "--template")
 
 
-def test_an_answer_edited_by_hand_is_told(lich: Lich, template: Path, tmp_path: Path) -> None:
+def test_an_answer_edited_by_hand_is_reported(lich: Lich, template: Path, tmp_path: Path) -> None:
     lich("init", tmp_path / "x", "--template", template, "-l")
     project = Tree(tmp_path / "x", init=False)
     recorded = project.read(ANSWERS)
@@ -64,7 +63,7 @@ def test_an_answer_edited_by_hand_is_told(lich: Lich, template: Path, tmp_path: 
     assert lich("update", project.path).code == 0
 
 
-def test_an_answer_that_the_old_template_does_not_take_is_told(
+def test_an_answer_that_the_old_template_does_not_take_is_reported(
     lich: Lich, small: Tree, project: Tree
 ) -> None:
     small.commit("v2.0.0")
@@ -73,17 +72,17 @@ def test_an_answer_that_the_old_template_does_not_take_is_told(
     refused(lich, project, "'cron'", "temporal, celery, none")
 
 
-def test_a_project_outside_git_is_told(lich: Lich, project: Tree) -> None:
+def test_a_project_outside_git_is_reported(lich: Lich, project: Tree) -> None:
     (project.path / ".git").rename(project.path.with_name("git"))
     refused(lich, project, "not in a git repository", "git init")
 
 
-def test_a_project_without_a_commit_is_told(lich: Lich, project: Tree) -> None:
+def test_a_project_without_a_commit_is_reported(lich: Lich, project: Tree) -> None:
     project.git("update-ref", "-d", "HEAD")
     refused(lich, project, "no commit yet")
 
 
-def test_an_answers_file_in_no_commit_is_told(lich: Lich, small: Tree, project: Tree) -> None:
+def test_an_uncommitted_answers_file_is_reported(lich: Lich, small: Tree, project: Tree) -> None:
     small.commit("v2.0.0")
     project.write({".gitignore": f"{ANSWERS}\n"})
     project.git("rm", "--quiet", "--cached", ANSWERS)
@@ -93,7 +92,9 @@ def test_an_answers_file_in_no_commit_is_told(lich: Lich, small: Tree, project: 
 
 
 @pytest.mark.parametrize("change", ["edit", "stage", "add", "delete"])
-def test_changes_in_no_commit_are_told(lich: Lich, small: Tree, project: Tree, change: str) -> None:
+def test_uncommitted_changes_are_reported(
+    lich: Lich, small: Tree, project: Tree, change: str
+) -> None:
     small.commit("v2.0.0")
     match change:
         case "edit":
@@ -110,7 +111,7 @@ def test_changes_in_no_commit_are_told(lich: Lich, small: Tree, project: Tree, c
     assert project.state() == before
 
 
-def test_a_merge_under_way_is_told(lich: Lich, small: Tree, project: Tree) -> None:
+def test_a_merge_under_way_is_reported(lich: Lich, small: Tree, project: Tree) -> None:
     small.commit("v2.0.0")
     project.git("checkout", "--quiet", "-b", "side")
     project.write({"side.txt": "side\n"})
@@ -121,7 +122,7 @@ def test_a_merge_under_way_is_told(lich: Lich, small: Tree, project: Tree) -> No
     refused(lich, project, "merge is under way", "git merge --abort")
 
 
-def test_another_git_at_work_is_told(lich: Lich, small: Tree, project: Tree) -> None:
+def test_another_running_git_is_reported(lich: Lich, small: Tree, project: Tree) -> None:
     small.commit("v2.0.0")
     (project.path / ".git/index.lock").touch()
     refused(lich, project, "Another git process", "index.lock")
@@ -137,7 +138,7 @@ def test_another_git_at_work_is_told(lich: Lich, small: Tree, project: Tree) -> 
         (["--template", "/nowhere"], ["/nowhere"]),
     ],
 )
-def test_a_wrong_option_is_told(
+def test_a_wrong_option_is_reported(
     lich: Lich, project: Tree, arguments: list[str], words: list[str]
 ) -> None:
     before = project.state()
@@ -152,7 +153,7 @@ def test_options_that_exclude_each_other_are_wrong_usage(lich: Lich, project: Tr
     assert lich("update", project.path, "-r", "v1.0.0", "--latest").code == 2
 
 
-def test_an_old_git_is_told(
+def test_an_old_git_is_reported(
     lich: Lich, small: Tree, project: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small.commit("v2.0.0")

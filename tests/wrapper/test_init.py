@@ -1,25 +1,21 @@
-"""What `lich init` makes, and what it says about it."""
+"""What `lich init` makes, and what it prints."""
 
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.conftest import RELEASE, git
+from tests.conftest import RELEASE
+from tests.kit.processes import run
+from tests.kit.trees import Tree, git, snapshot
 from tests.wrapper.conftest import Lich
-from tests.wrapper.files import Tree, snapshot
-
-RUNNERS = ["temporal", "celery", "none"]
 
 
 def copier_copy(source: Path, destination: Path, *arguments: str) -> None:
-    command = ["-m", "copier", "copy", "--quiet", *arguments, str(source), str(destination)]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run(sys.executable, "-m", "copier", "copy", "--quiet", *arguments, source, destination)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +84,11 @@ def test_a_template_without_a_release_gives_its_last_commit(
 ) -> None:
     small.git("tag", "--delete", "v1.0.0")
     assert lich("init", tmp_path / "x", "--template", small.path, "-l").code == 0
-    recorded = (tmp_path / "x/.copier-answers.yml").read_text()
-    assert f"_commit: {small.git('rev-parse', '--short', 'HEAD')}" in recorded
+    recorded = yaml.safe_load((tmp_path / "x/.copier-answers.yml").read_text())
+    assert recorded["_commit"] == small.git("rev-parse", "--short", "HEAD")
 
 
-def test_changes_that_are_not_committed_are_rendered_and_told(
+def test_uncommitted_changes_are_rendered_and_reported(
     lich: Lich, small: Tree, tmp_path: Path
 ) -> None:
     small.git("tag", "--delete", "v1.0.0")
@@ -166,7 +162,7 @@ def test_git_settings_of_the_user_cannot_break_the_first_commit(
     assert git(tmp_path / "x", "branch", "--show-current") == "trunk"
 
 
-def test_someone_unknown_to_git_gets_a_first_commit_too(
+def test_a_first_commit_is_made_without_a_git_identity(
     lich: Lich, small: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "gitconfig").write_text("")
@@ -241,18 +237,18 @@ def test_a_dry_run_shows_the_tree_and_writes_nothing(
     assert not (tmp_path / "a").exists()
 
 
-def test_a_dry_run_tells_a_program_what_the_run_then_does(
+def test_a_dry_run_prints_the_json_of_the_run_that_follows(
     lich: Lich, template: Path, tmp_path: Path
 ) -> None:
     arguments = ["init", tmp_path / "x", "--template", template, "-t", "none", "-l", "--json"]
-    promised = json.loads(lich(*arguments, "--dry-run").out)
+    preview = json.loads(lich(*arguments, "--dry-run").out)
     assert not (tmp_path / "x").exists()
     done = json.loads(lich(*arguments).out)
 
-    assert (promised["dry_run"], done["dry_run"]) == (True, False)
+    assert (preview["dry_run"], done["dry_run"]) == (True, False)
     assert done["commit"] == git(tmp_path / "x", "rev-parse", "HEAD")
     for same in ("destination", "template", "answers", "files", "command"):
-        assert promised[same] == done[same]
+        assert preview[same] == done[same]
     assert done["files"] == sorted(snapshot(tmp_path / "x"))
     assert done["answers"]["task_runner"] == "none"
 
@@ -269,7 +265,7 @@ def test_answers_come_from_a_file_and_the_command_line_wins(
     assert "task_runner: celery\n" in answers
 
 
-def test_an_answer_without_effect_is_told(lich: Lich, template: Path, tmp_path: Path) -> None:
+def test_an_answer_without_effect_is_reported(lich: Lich, template: Path, tmp_path: Path) -> None:
     data = ["-t", "temporal", "-d", "celery_broker=rabbitmq"]
     result = lich("init", tmp_path / "x", "--template", template, "-l", *data)
     assert "celery_broker was not used" in result.err

@@ -1,5 +1,6 @@
-"""An update that is killed at any moment leaves a project as it was, or the next run does."""
+"""A project is as it was after an update that is killed at any moment, or after the next run."""
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lich_wrapper.cli import run
+from tests.kit.trees import Tree
 from tests.wrapper.conftest import Lich
-from tests.wrapper.files import Tree
 
 POINTS = 30
 # What an update does to files and processes, each of which may be the last it does.
@@ -57,6 +58,12 @@ def updated(project: Path, stop_at: int | None, count: object) -> None:
     os._exit(code)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_modules() -> None:
+    """Have an update's modules compiled: the first process must do no more than the others."""
+    importlib.import_module("lich_wrapper.update.plan")
+
+
 def in_a_process(project: Path, stop_at: int | None) -> tuple[int | None, int]:
     context = multiprocessing.get_context("fork")
     count = context.Value("i", 0)
@@ -100,7 +107,7 @@ def test_a_kill_at_any_of_many_points_loses_nothing(lich: Lich, small: Tree, pro
         outcomes.add("before" if state == before else "after" if state == after else "between")
 
         result = lich("update", project.path)
-        # Where the first run had come to its end there is nothing to do, or the second says
+        # Where the first run had come to its end there is nothing to do, or the second reports
         # that the result waits for a commit.
         assert result.code in (0, 1, 3), f"point {point}: {result}"
         assert project.state() == after, f"point {point}: {result}"
@@ -110,7 +117,7 @@ def test_a_kill_at_any_of_many_points_loses_nothing(lich: Lich, small: Tree, pro
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
-def test_what_the_user_did_after_a_kill_stays(lich: Lich, small: Tree, project: Tree) -> None:
+def test_work_done_after_a_kill_is_kept(lich: Lich, small: Tree, project: Tree) -> None:
     small.write({f"template/new{n}.txt": f"new {n}\n" for n in range(5)})
     small.write({"template/plain.txt": "theirs\n", "template/name.txt.jinja": None})
     small.commit("v2.0.0")

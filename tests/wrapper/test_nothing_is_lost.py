@@ -14,10 +14,8 @@ from pathlib import Path
 import copier
 import pytest
 
-from tests.wrapper.conftest import Lich, Update
-from tests.wrapper.files import Tree
-
-UNEDITED = "one\ntwo\nthree\n"
+from tests.kit.trees import Tree
+from tests.wrapper.conftest import UNEDITED, Lich, Update
 
 
 def by_copier(
@@ -31,7 +29,9 @@ def by_copier(
     return Tree(copy, init=False)
 
 
-def test_way_1_an_edited_file_that_git_ignores(update: Update, small: Tree, project: Tree) -> None:
+def test_an_edited_file_that_git_ignores_is_kept(
+    update: Update, small: Tree, project: Tree
+) -> None:
     small.write({"template/.gitignore": ".env\n", "template/.env": "SECRET=\n"})
     small.commit("v1.1.0")
     assert update(project).code == 0
@@ -47,7 +47,7 @@ def test_way_1_an_edited_file_that_git_ignores(update: Update, small: Tree, proj
     assert project.read(".env") == "SECRET=mine\n"
 
 
-def test_way_2_an_ignored_file_where_the_template_adds_one(
+def test_an_ignored_file_where_the_template_adds_one_is_kept(
     update: Update, small: Tree, project: Tree
 ) -> None:
     project.write({".gitignore": "local.py\n"})
@@ -62,7 +62,7 @@ def test_way_2_an_ignored_file_where_the_template_adds_one(
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
-def test_way_3_an_edit_that_git_was_told_to_overlook(
+def test_an_edit_that_git_was_told_to_overlook_is_kept(
     update: Update, small: Tree, project: Tree, flag: str
 ) -> None:
     project.git("update-index", flag, "plain.txt")
@@ -77,7 +77,7 @@ def test_way_3_an_edit_that_git_was_told_to_overlook(
     assert project.read("plain.txt") == UNEDITED + "mine\n"
 
 
-def test_way_4_an_untracked_file_that_git_was_told_not_to_show(
+def test_an_untracked_file_that_git_was_told_not_to_show_is_kept(
     update: Update, small: Tree, project: Tree
 ) -> None:
     project.git("config", "status.showUntrackedFiles", "no")
@@ -90,7 +90,7 @@ def test_way_4_an_untracked_file_that_git_was_told_not_to_show(
     assert project.read("added.txt") == "mine\n"
 
 
-def test_way_5_an_edit_in_no_commit(update: Update, small: Tree, project: Tree) -> None:
+def test_an_uncommitted_edit_is_kept(update: Update, small: Tree, project: Tree) -> None:
     project.write({"plain.txt": "mine\n"})
     small.write({"template/plain.txt": "theirs\n"})
     small.commit("v2.0.0")
@@ -100,7 +100,7 @@ def test_way_5_an_edit_in_no_commit(update: Update, small: Tree, project: Tree) 
     assert project.read("plain.txt") == "mine\n"
 
 
-def test_way_6_a_folder_that_is_not_empty(lich: Lich, small: Tree, project: Tree) -> None:
+def test_a_folder_that_is_not_empty_is_left_alone(lich: Lich, small: Tree, project: Tree) -> None:
     project.write({"plain.txt": "mine\n"})
 
     lost = by_copier(project, copier.run_copy, str(small.path))
@@ -110,7 +110,7 @@ def test_way_6_a_folder_that_is_not_empty(lich: Lich, small: Tree, project: Tree
     assert project.read("plain.txt") == "mine\n"
 
 
-def test_way_7_an_edited_binary(update: Update, small: Tree, project: Tree) -> None:
+def test_an_edited_binary_is_kept(update: Update, small: Tree, project: Tree) -> None:
     small.write({"template/logo.png": bytes(range(256))})
     small.commit("v1.1.0")
     assert update(project).code == 0
@@ -142,7 +142,7 @@ def test_a_binary_that_both_changed_is_a_conflict_with_both_in_the_index(
     assert project.git("show", ":3:logo.png") == "\0theirs"
 
 
-def test_way_8_an_edited_file_that_the_template_removed(
+def test_an_edited_file_that_the_template_removed_is_kept(
     update: Update, small: Tree, project: Tree
 ) -> None:
     project.write({"plain.txt": UNEDITED + "mine\n"})
@@ -157,7 +157,7 @@ def test_way_8_an_edited_file_that_the_template_removed(
     assert project.read("plain.txt") == UNEDITED + "mine\n"
 
 
-def test_way_9_an_edited_file_that_the_template_renamed(
+def test_the_edits_of_a_file_that_the_template_renamed_are_kept(
     update: Update, small: Tree, project: Tree
 ) -> None:
     project.write({"plain.txt": UNEDITED + "mine\n"})
@@ -170,7 +170,7 @@ def test_way_9_an_edited_file_that_the_template_renamed(
     assert project.read("renamed.txt") == UNEDITED + "mine\n"
 
 
-def test_way_10_an_edited_file_of_the_runner_that_is_left(
+def test_an_edited_file_of_the_old_runner_is_kept(
     update: Update, small: Tree, project: Tree
 ) -> None:
     project.write({"temporal.txt": "mine\n"})
@@ -188,7 +188,7 @@ def test_way_10_an_edited_file_of_the_runner_that_is_left(
     assert project.read("temporal.txt") == "mine\n"
 
 
-def test_way_11_an_edit_that_apply_whitespace_refuses(
+def test_an_edit_that_apply_whitespace_refuses_is_kept(
     update: Update, small: Tree, project: Tree
 ) -> None:
     project.git("config", "apply.whitespace", "error")
@@ -202,7 +202,7 @@ def test_way_11_an_edit_that_apply_whitespace_refuses(
     assert project.read("plain.txt") == "zero\n" + UNEDITED + "mine \n"
 
 
-def test_way_12_a_line_that_both_changed(update: Update, small: Tree, project: Tree) -> None:
+def test_a_line_that_both_changed_is_a_conflict(update: Update, small: Tree, project: Tree) -> None:
     project.write({"plain.txt": "mine\ntwo\nthree\n"})
     project.commit()
     small.write({"template/plain.txt": "theirs\ntwo\nthree\n"})
@@ -215,13 +215,15 @@ def test_way_12_a_line_that_both_changed(update: Update, small: Tree, project: T
     assert "theirs\n" in project.read("plain.txt")
 
 
-def test_way_13_an_interrupt_in_the_middle(small: Tree, project: Tree, tmp_path: Path) -> None:
+def test_an_interrupt_in_the_middle_changes_nothing(
+    small: Tree, project: Tree, tmp_path: Path
+) -> None:
     project.write({"plain.txt": "mine\ntwo\nthree\n"})
     project.commit()
     small.write({"template/plain.txt": "one\ntwo\n3\n"})
     small.commit("v2.0.0")
     before = project.state()
-    # A git that interrupts whoever runs it, just before the user's edits come back, or
+    # A git that interrupts the process that runs it, just before the user's edits come back, or
     # just before the new files come.
     real = shutil.which("git")
     (tmp_path / "bin").mkdir()

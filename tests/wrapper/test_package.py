@@ -1,33 +1,20 @@
 """The installed package carries the template and needs no git host."""
 
 import json
-import os
-import subprocess
 import sys
 import sysconfig
 import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.conftest import RELEASE, git
-from tests.wrapper.files import Tree, snapshot
+from tests.conftest import RELEASE
+from tests.kit.processes import CommandFailed, run
+from tests.kit.trees import Tree, git, snapshot
 
 UV = [sys.executable, "-m", "uv", "--quiet"]
 CANONICAL = "https://git.lich.example/lich.git"
-
-
-def run(*command: object, cwd: Path | None = None, **variables: str) -> str:
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +69,22 @@ def test_a_wheel_holds_all_the_history_under_names(built: dict[str, Path], tmp_p
 
 
 @pytest.mark.slow
-def test_a_package_from_a_commit_without_a_release_works(template: Path, tmp_path: Path) -> None:
+def test_a_package_of_a_commit_without_a_release_records_it_and_its_own_url(
+    template: Path, tmp_path: Path
+) -> None:
     clone = Tree(tmp_path / "clone", init=False)
     git(tmp_path, "clone", "--quiet", str(template), str(clone.path))
     for tag in clone.git("tag").split():
         clone.git("tag", "--delete", tag)
-    clone.git("commit", "--quiet", "--allow-empty", "-m", "Work")
+    pyproject = clone.read("pyproject.toml")
+    clone.write({"pyproject.toml": pyproject.replace(CANONICAL, "https://fork.example/x.git")})
+    clone.commit()
     run(*UV, "build", "--wheel", "--out-dir", tmp_path / "dist", clone.path)
     lich = install(next((tmp_path / "dist").glob("*.whl")), tmp_path / "env")
     run(lich, "init", "x", "-t", "none", "-l", cwd=tmp_path)
-    short = clone.git("rev-parse", "--short", "HEAD")
-    assert f"_commit: {short}\n" in (tmp_path / "x/.copier-answers.yml").read_text()
+    recorded = yaml.safe_load((tmp_path / "x/.copier-answers.yml").read_text())
+    assert recorded["_commit"] == clone.git("rev-parse", "--short", "HEAD")
+    assert recorded["_src_path"] == "https://fork.example/x.git"
 
 
 @pytest.mark.slow
@@ -108,7 +100,5 @@ def test_a_package_from_git_records_where_it_was_installed_from(
 @pytest.mark.slow
 def test_a_shallow_clone_is_not_built(template: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{template}", "shallow")
-    command = [*UV[:3], "build", "--wheel", "--out-dir", str(tmp_path), str(tmp_path / "shallow")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "git fetch --unshallow" in done.stderr
+    with pytest.raises(CommandFailed, match="git fetch --unshallow"):
+        run(*UV[:3], "build", "--wheel", "--out-dir", tmp_path, tmp_path / "shallow")

@@ -11,8 +11,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.kit.trees import Tree, snapshot
 from tests.wrapper.conftest import ANSWERS, Lich, Update
-from tests.wrapper.files import Tree, snapshot
 
 UNHURRIED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 EXAMPLES = int(os.environ.get("LICH_EXAMPLES", "12"))
@@ -147,7 +147,7 @@ def everything(project: Tree) -> list[bytes]:
     mine=st.lists(user_steps, max_size=8),
 )
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=UNHURRIED)
-def test_all_work_is_in_the_tree_a_conflict_or_the_refusal(
+def test_all_work_is_kept_or_the_update_is_refused(
     lich: Lich,
     update: Update,
     start: set[str],
@@ -185,7 +185,7 @@ def test_all_work_is_in_the_tree_a_conflict_or_the_refusal(
                 assert "unknown to git" in done.err
                 assert project.state() == before
                 return
-            # What the removed files held is in the last commit, and was told.
+            # What the removed files held is in the last commit, and was reported.
             gone = done.files("removed although you edited it")
             must_stay -= _in_commit(project, gone)
         now = everything(project)
@@ -203,7 +203,7 @@ def test_all_work_is_in_the_tree_a_conflict_or_the_refusal(
         project.git("add", "--all")
         project.git("commit", "--quiet", "-m", "Update")
         again = update(project)
-        assert (again.code, again.told["status"]) == (0, "up to date")
+        assert (again.code, again.report["status"]) == (0, "up to date")
 
 
 def _in_commit(project: Tree, names: list[str]) -> set[bytes]:

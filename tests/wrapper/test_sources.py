@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.kit.repository import ROOT
+from tests.kit.trees import Tree
 from tests.wrapper.conftest import Lich, Update
-from tests.wrapper.files import Tree
 
 
 @pytest.fixture
@@ -77,9 +77,3 @@ def test_a_broken_or_unwritable_cache_is_passed_over(
 def test_a_bare_repository_is_a_template(lich: Lich, remote: str, tmp_path: Path) -> None:
     path = remote.removeprefix("file://")
     assert lich("init", tmp_path / "x", "--template", path, "-l").code == 0
-
-
-def test_the_canonical_url_is_in_no_code() -> None:
-    sources = list((ROOT / "lich_wrapper").glob("*.py"))
-    assert sources
-    assert not [path for path in sources if "git.lich.example" in path.read_text()]

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lich_wrapper.answers import Questions
-from tests.conftest import RELEASE, ROOT, git
+from lich_wrapper.template.answers import Questions
+from tests.conftest import RELEASE
+from tests.kit.repository import ROOT, RUNNERS
+from tests.kit.trees import Tree, git, snapshot
 from tests.wrapper.conftest import Lich, Update
-from tests.wrapper.files import Tree, snapshot
-
-RUNNERS = ["temporal", "celery", "none"]
 
 
 def earlier_releases() -> list[str]:

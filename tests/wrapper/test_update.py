@@ -8,11 +8,8 @@ from pathlib import Path
 import copier
 import pytest
 
-from tests.conftest import git
-from tests.wrapper.conftest import Lich, Update
-from tests.wrapper.files import Tree, snapshot
-
-UNEDITED = "one\ntwo\nthree\n"
+from tests.kit.trees import Tree, git, snapshot
+from tests.wrapper.conftest import UNEDITED, Lich, Update
 
 
 def answers(project: Tree) -> str:
@@ -36,7 +33,7 @@ def test_an_untouched_project_becomes_a_fresh_one(
     done = update(project)
 
     assert done.code == 0
-    assert (done.told["from"], done.told["to"]) == ("v1.0.0", "v2.0.0")
+    assert (done.report["from"], done.report["to"]) == ("v1.0.0", "v2.0.0")
     lich("init", tmp_path / "fresh/project", "--template", small.path, "-l")
     assert snapshot(project.path) == snapshot(tmp_path / "fresh/project")
     assert done.files("new") == ["new/deep.txt", "runner.txt", "x.md"]
@@ -80,7 +77,7 @@ def test_the_result_is_staged_and_one_command_undoes_it(
         "A  new/file.txt",
         "UU plain.txt",
     ]
-    command = done.told["undo"]
+    command = done.report["undo"]
     subprocess.run(command, shell=True, check=True, cwd="/")
     assert project.state() == before
     assert not (project.path / "new").exists()
@@ -96,7 +93,7 @@ def test_a_conflict_is_left_to_the_user_as_git_knows_it(
 
     done = update(project)
 
-    assert (done.code, done.told["status"]) == (3, "conflicts")
+    assert (done.code, done.report["status"]) == (3, "conflicts")
     assert done.files("conflicting") == ["plain.txt"]
     assert project.read("plain.txt") == (
         "<<<<<<< your-project\nmine\n=======\ntheirs\n>>>>>>> template-v2.0.0\ntwo\nthree\n"
@@ -105,7 +102,7 @@ def test_a_conflict_is_left_to_the_user_as_git_knows_it(
     assert stages == ["1", "2", "3"]
     project.write({"plain.txt": "both\ntwo\nthree\n"})
     project.git("commit", "--quiet", "--all", "-m", "Update")
-    assert update(project).told["status"] == "up to date"
+    assert update(project).report["status"] == "up to date"
 
 
 def test_a_second_update_has_nothing_to_do(update: Update, small: Tree, project: Tree) -> None:
@@ -115,7 +112,7 @@ def test_a_second_update_has_nothing_to_do(update: Update, small: Tree, project:
     project.commit()
 
     before = project.state()
-    assert update(project).told["status"] == "up to date"
+    assert update(project).report["status"] == "up to date"
     assert project.state() == before
 
 
@@ -160,7 +157,7 @@ def test_edits_follow_a_file_that_the_template_renames(
     assert done.code == 0
     assert project.read("renamed.txt") == UNEDITED + "mine\n"
     assert not (project.path / "plain.txt").exists()
-    assert "renamed plain.txt to renamed.txt" in done.told["hints"][0]
+    assert "renamed plain.txt to renamed.txt" in done.report["hints"][0]
 
 
 def test_a_change_of_the_template_follows_a_file_that_the_user_renames(
@@ -220,7 +217,7 @@ def test_an_answer_is_changed_at_the_present_version(
     done = update(project, "-d", "name=New name")
 
     assert done.code == 0
-    assert done.told["answers"] == {"name": ["x", "New name"]}
+    assert done.report["answers"] == {"name": ["x", "New name"]}
     assert project.read("name.txt") == "New name\n"
     assert project.read("plain.txt") == UNEDITED
     assert "_commit: v1.0.0\n" in answers(project)
@@ -273,7 +270,7 @@ def test_an_older_version_is_gone_to_only_if_asked_for(
     update(project, "-r", "v2.0.0rc1")
     project.commit()
 
-    assert update(project).told["status"] == "up to date"
+    assert update(project).report["status"] == "up to date"
     assert update(project, "-r", "v1.0.0").code == 0
     assert project.read("plain.txt") == UNEDITED
 
@@ -287,11 +284,11 @@ def test_a_project_past_the_newest_release_is_up_to_date(
     project.commit()
     assert "_commit: v1.0.0-1-g" in answers(project)
 
-    assert update(project).told["status"] == "up to date"
+    assert update(project).report["status"] == "up to date"
     assert lich("update", project.path, "--check").code == 0
 
 
-def test_a_check_tells_by_its_exit_code(lich: Lich, small: Tree, project: Tree) -> None:
+def test_a_check_reports_by_its_exit_code(lich: Lich, small: Tree, project: Tree) -> None:
     none = lich("update", project.path, "--check", "--json")
     small.commit("v1.1.0")
     small.commit("v2.0.0a1")
@@ -302,7 +299,7 @@ def test_a_check_tells_by_its_exit_code(lich: Lich, small: Tree, project: Tree) 
     assert "v1.1.0 is out" in lich("update", project.path, "--check").out
 
 
-def test_a_new_question_takes_its_default_and_is_told(
+def test_a_new_question_takes_its_default_and_is_reported(
     update: Update, small: Tree, project: Tree
 ) -> None:
     config = (small.path / "copier.yml").read_text()
@@ -311,7 +308,7 @@ def test_a_new_question_takes_its_default_and_is_told(
 
     done = update(project)
     assert "colour: blue x\n" in answers(project)
-    assert "New question colour" in done.told["hints"][0]
+    assert "New question colour" in done.report["hints"][0]
 
 
 def test_a_renamed_question_keeps_its_answer_by_its_default(
@@ -330,7 +327,7 @@ def test_a_renamed_question_keeps_its_answer_by_its_default(
     done = update(project)
     assert project.read("name.txt") == "Mine\n"
     assert "title: Mine\n" in answers(project)
-    assert any("no longer asks for name" in hint for hint in done.told["hints"])
+    assert any("no longer asks for name" in hint for hint in done.report["hints"])
 
 
 @pytest.mark.parametrize("by", ["lich", "copier"])
@@ -370,7 +367,7 @@ def test_a_choice_that_is_gone_asks_for_another(update: Update, small: Tree, pro
     assert update(project, "-t", "none", "--latest").code == 0
 
 
-def test_an_answer_that_a_new_validator_refuses_is_told(
+def test_an_answer_that_a_new_validator_refuses_is_reported(
     update: Update, small: Tree, project: Tree
 ) -> None:
     config = (small.path / "copier.yml").read_text()
@@ -443,7 +440,7 @@ def test_release_notes_name_what_concerns_the_project(
     )
     small.commit("v2.0.0")
 
-    [notes] = update(project).told["notes"]
+    [notes] = update(project).report["notes"]
     assert notes["version"] == "v2.0.0".removeprefix("v")
     assert notes["text"] == (
         "- For everybody.\n- **Temporal:** Workers drain.\n  In peace.\n- Note: this is for all.\n\n### Moved files\nOne."

@@ -1,25 +1,21 @@
 """What is true of jobs because they run inside the API."""
 
-import sqlite3
-
 import pytest
 from fastapi.testclient import TestClient
 
 from api.main import app
-from internal.config import get_settings
 from internal.runner import pool
 from tests.api import post, wait
 from tests.conftest import Mailbox
-from tests.test_import_contacts import contacts_file, imported
+from tests.test_promises import notes, wait_for_note
 
 
 def test_the_end_of_the_api_waits_for_running_jobs(mailbox: Mailbox) -> None:
-    file = contacts_file(rows=300)
     with TestClient(app) as client:
-        job_id = post(client, "import", {"file": file})
-        wait(client, job_id, {"running"})
+        job_id = post(client, "test-slow", {})
+        wait_for_note(job_id, "attempt 1")
 
-    assert imported(file) == 300
+    assert notes(job_id) == ["attempt 1", "attempt 2"]
     with TestClient(app) as client:
         assert client.get(f"/jobs/{job_id}").status_code == 404
 
@@ -28,15 +24,11 @@ def test_the_end_of_the_api_stops_what_takes_too_long(
     mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "DRAIN_TIMEOUT", 0.1)
-    file = contacts_file(rows=5_000)
     with TestClient(app) as client:
-        job_id = post(client, "import", {"file": file})
-        wait(client, job_id, {"running"})
+        job_id = post(client, "test-wait-async", {})
+        wait_for_note(job_id, "begun")
 
-    with sqlite3.connect(get_settings().data_dir / "app.db") as database:
-        query = "SELECT rows_done FROM imports WHERE id = ?"
-        assert database.execute(query, (job_id,)).fetchone() == (imported(file),)
-    assert imported(file) < 5_000
+    assert notes(job_id) == ["begun", "cancelled"]
 
 
 def test_only_the_newest_ended_jobs_are_remembered(

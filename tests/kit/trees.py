@@ -1,4 +1,4 @@
-"""Builds and reads small trees of files in sight of a test."""
+"""Trees of files and git repositories, built and read."""
 
 import stat
 import subprocess
@@ -6,9 +6,16 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["Tree", "snapshot"]
+from tests.kit.processes import run
+
+__all__ = ["Tree", "git", "snapshot"]
 
 Content = str | bytes | None
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """Return what git prints in a directory."""
+    return run("git", *arguments, cwd=directory).rstrip("\n")
 
 
 class Tree:
@@ -21,11 +28,7 @@ class Tree:
             self.git("init", "--quiet")
 
     def git(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=self.path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.rstrip("\n")
+        return git(self.path, *arguments)
 
     def bytes(self, *arguments: str) -> bytes:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""Jobs that behave badly, put into a generated project; each run leaves lines in `runs.txt`."""
+"""Jobs that fail in every way, for a generated project; each run leaves lines in `runs.txt`."""
 
 import asyncio
 import os
@@ -20,6 +20,7 @@ if "SOFT_SHUTDOWN" in os.environ:
 
 
 def note(event: str) -> None:
+    """Write down that something happened to the current job, when, and in which process."""
     path = Path(get_settings().data_dir) / "runs.txt"
     line = f"{job_id()} {event} {time.time()} {os.getpid()}\n"
     with path.open("a") as file:
@@ -76,7 +77,7 @@ async def _effect(key: str) -> None:
 
 @shared_task(base=JobTask, kind="busy", **RETRIES)
 def busy(times: int) -> int:
-    """Fail for a while with an error that passes."""
+    """Fail with a transient error so many times."""
     note("started")
     runs = (Path(get_settings().data_dir) / "runs.txt").read_text().count(f"{job_id()} started")
     if runs <= times:

@@ -1,31 +1,38 @@
-"""Puts a computed tree into the work tree and the index, so that no moment loses anything."""
+"""Writes a computed tree into the work tree and the index; an interruption is rolled back.
+
+The journal in the git directory says what was to be written: from it the next run, or this
+one after an error, restores what was there.
+"""
 
 import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.merge import Entry
-from lich_wrapper.project import Project
+from lich_wrapper.update.merge import Entry
+from lich_wrapper.update.project import Project
 
-__all__ = ["Change", "apply", "obstacles", "repair"]
+__all__ = ["Change", "apply", "obstacles", "roll_back"]
 
-# What tells a later run that this one did not come to its end, and how to take it back.
-JOURNAL: Final = "journal.json"
+_JOURNAL: Final = "journal.json"
 # Where new files wait if the git directory is on another file system.
-STAGING: Final = ".lich-update"
+_STAGING: Final = ".lich-update"
 _SUBMODULE: Final = "160000"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of one file: its entry in the last commit, in the result, in the index."""
+    """What becomes of one file.
+
+    `old` is its entry in the last commit, `new` in the result; they are both None where the
+    file stays as it is, and only its unmerged stages go into the index.
+    """
 
     path: str
     old: Entry | None
@@ -33,8 +40,9 @@ class Change:
     stages: Mapping[int, Entry]
 
 
-def obstacles(project: Project, changes: list[Change]) -> str | None:
-    """Say what of the user's, unknown to git, an update would have to overwrite."""
+def obstacles(project: Project, changes: Sequence[Change]) -> str | None:
+    """Say which of the user's files, unknown to git, an update would overwrite, or None."""
+    changes = [change for change in changes if change.old != change.new]
     going = {change.path for change in changes if change.new is None}
     in_the_way = sorted(
         {
@@ -58,8 +66,11 @@ def obstacles(project: Project, changes: list[Change]) -> str | None:
     return None
 
 
-def apply(project: Project, changes: list[Change]) -> None:
-    """Write the result; whatever stops it, the project is as it was or wholly updated."""
+def apply(project: Project, changes: Sequence[Change]) -> None:
+    """Write the result; after any error or interruption the project is as it was.
+
+    Raises LichError if another git process holds the index, or git fails.
+    """
     folder = project.journal
     shutil.rmtree(folder, ignore_errors=True)
     written = [change for change in changes if change.old != change.new]
@@ -72,50 +83,51 @@ def apply(project: Project, changes: list[Change]) -> None:
             _replace_files(project, written, staging)
             _replace_index(project, folder)
     except BaseException:
-        repair(project)
+        roll_back(project)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     # Only spares the next git command the work: the entries just written have no times yet.
     project.git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
 
 
-def repair(project: Project) -> bool:
-    """Take back an update that did not come to its end; tell whether there was one."""
+def roll_back(project: Project) -> bool:
+    """Roll back an update that did not come to its end; tell whether there was one."""
     folder = project.journal
     if not folder.exists():
         return False
-    taken_back = False
-    if (folder / JOURNAL).is_file():
-        taken_back = _take_back(project, json.loads((folder / JOURNAL).read_text(encoding="utf-8")))
-        (folder / JOURNAL).unlink()
+    rolled_back = False
+    journal = folder / _JOURNAL
+    if journal.is_file():
+        rolled_back = _restore_project(project, json.loads(journal.read_text(encoding="utf-8")))
+        journal.unlink()
     shutil.rmtree(folder, ignore_errors=True)
-    return taken_back
+    return rolled_back
 
 
-def _take_back(project: Project, told: dict[str, Any]) -> bool:
+def _restore_project(project: Project, journal: dict[str, Any]) -> bool:
     lock = project.git_dir / "index.lock"
     with suppress(OSError):
         if lock.samefile(project.journal / "index"):
             lock.unlink()
     # It may be another project in the same repository that was interrupted.
-    place = Path(told["project"])
+    place = Path(journal["project"])
     if not place.is_dir():
         return False
     owner = Project.open(place)
-    shutil.rmtree(owner.path / STAGING, ignore_errors=True)
-    # With another commit or a changed index, the user has gone on from there himself.
-    if owner.head != told["head"] or not _index_is_old(owner, told["files"]):
+    shutil.rmtree(owner.path / _STAGING, ignore_errors=True)
+    # With another commit or a changed index, the user has gone on from there.
+    if owner.head != journal["head"] or not _index_is_old(owner, journal["files"]):
         return False
-    _restore(owner, told["files"])
+    _restore_files(owner, journal["files"])
     return True
 
 
 @contextmanager
 def _staging(project: Project, folder: Path) -> Iterator[Path]:
-    """Give a folder from which one rename brings a file to its place."""
+    """Give a temporary folder on the project's file system, from which files can be renamed."""
     staging = folder / "files"
     if folder.stat().st_dev != project.path.stat().st_dev:
-        staging = project.path / STAGING
+        staging = project.path / _STAGING
         shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
@@ -124,62 +136,58 @@ def _staging(project: Project, folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _stage_files(project: Project, changes: list[Change], folder: Path, staging: Path) -> None:
+def _stage_files(project: Project, changes: Sequence[Change], folder: Path, staging: Path) -> None:
     """Have git write the new files, with the line ends and filters of the user."""
-    told = "".join(
+    entries = "".join(
         f"{change.new.mode} {change.new.id} 0\t{project.prefix}{change.path}\0"
         for change in changes
         if change.new is not None and change.new.mode != _SUBMODULE
     )
-    if not told:
+    if not entries:
         return
     git = project.git_with(GIT_INDEX_FILE=str(folder / "files.index"))
-    git("update-index", "-z", "--index-info", stdin=os.fsencode(told))
+    git("update-index", "-z", "--index-info", stdin=os.fsencode(entries))
     git("checkout-index", "--all", f"--prefix={staging}/")
 
 
-def _stage_index(project: Project, changes: list[Change], folder: Path) -> None:
-    """Make the index of the result beside the present one."""
+def _stage_index(project: Project, changes: Sequence[Change], folder: Path) -> None:
+    """Make the index of the result, from a copy of the present one."""
     index = folder / "index"
     with suppress(FileNotFoundError):
         shutil.copyfile(project.git_dir / "index", index)
     zero = "0" * len(project.head)
-    told = ""
+    entries = ""
     for change in changes:
         path = f"{project.prefix}{change.path}\0"
-        told += f"0 {zero} 0\t{path}"
-        if change.stages:
-            told += "".join(
-                f"{e.mode} {e.id} {stage}\t{path}" for stage, e in change.stages.items()
-            )
-        elif change.new is not None:
-            told += f"{change.new.mode} {change.new.id} 0\t{path}"
+        entries += f"0 {zero} 0\t{path}"
+        stages = change.stages or ({0: change.new} if change.new is not None else {})
+        entries += "".join(f"{e.mode} {e.id} {stage}\t{path}" for stage, e in stages.items())
     git = project.git_with(GIT_INDEX_FILE=str(index))
-    git("update-index", "-z", "--index-info", stdin=os.fsencode(told))
+    git("update-index", "-z", "--index-info", stdin=os.fsencode(entries))
 
 
-def _write_journal(project: Project, changes: list[Change], folder: Path) -> None:
-    told = {
+def _write_journal(project: Project, changes: Sequence[Change], folder: Path) -> None:
+    journal = {
         "project": str(project.path),
         "head": project.head,
         "files": [
-            {"path": change.path, "old": _told(change.old), "new": _told(change.new)}
+            {"path": change.path, "old": _as_json(change.old), "new": _as_json(change.new)}
             for change in changes
         ],
     }
     unfinished = folder / "journal.part"
     with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(told, file)
+        json.dump(journal, file)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.rename(folder / JOURNAL)
+    unfinished.rename(folder / _JOURNAL)
 
 
-def _told(entry: Entry | None) -> list[str] | None:
+def _as_json(entry: Entry | None) -> list[str] | None:
     return None if entry is None else [entry.mode, entry.id]
 
 
-def _replace_files(project: Project, changes: list[Change], staging: Path) -> None:
+def _replace_files(project: Project, changes: Sequence[Change], staging: Path) -> None:
     for change in changes:
         if change.new is None:
             _remove(project, change.path)
@@ -205,14 +213,11 @@ def _replace_index(project: Project, folder: Path) -> None:
 
 
 def _remove(project: Project, path: str) -> None:
+    """Remove a file and the folders that are empty without it."""
     place = project.path / path
     with suppress(FileNotFoundError, NotADirectoryError):
         place.unlink()
-    _remove_empty_parents(project, path)
-
-
-def _remove_empty_parents(project: Project, path: str) -> None:
-    for parent in (project.path / path).parents:
+    for parent in place.parents:
         if parent == project.path:
             return
         try:
@@ -224,42 +229,40 @@ def _remove_empty_parents(project: Project, path: str) -> None:
 
 
 def _index_is_old(project: Project, files: list[dict[str, Any]]) -> bool:
-    listed = project.git("ls-files", "--stage", "-z", "--", ".").split("\0")
     entries: dict[str, list[str]] = {}
-    for line in filter(None, listed):
+    for line in project.git("ls-files", "--stage", "-z", "--", ".").split("\0"):
         described, _, path = line.partition("\t")
-        mode, object_id, stage = described.split(" ")
-        if stage == "0":
-            entries[path] = [mode, object_id]
-    return all(entries.get(str(file["path"])) == file["old"] for file in files)
+        if described.endswith(" 0"):
+            entries[path] = described.split(" ")[:2]
+    return all(entries.get(file["path"]) == file["old"] for file in files)
 
 
-def _restore(project: Project, files: list[dict[str, Any]]) -> None:
+def _restore_files(project: Project, files: list[dict[str, Any]]) -> None:
     """Bring files back that are as the update writes them; what the user did since stays."""
-    wanted = ""
+    wanted = []
     for file in files:
-        path = str(file["path"])
+        path = file["path"]
+        old, new = (file[state] and file[state][1] for state in ("old", "new"))
         now = _state(project, path)
-        old, new = (
-            entry[1] if isinstance(entry := file[key], list) else None for key in ("old", "new")
-        )
         if now == old or now not in (None, new):
             continue
         if old is None:
             _remove(project, path)
         else:
-            wanted += f"{path}\0"
+            wanted.append(path)
     # A folder may stand where a file was, but only one that the update made.
-    for path in filter(None, wanted.split("\0")):
+    for path in wanted:
         place = project.path / path
         if place.is_dir() and not place.is_symlink():
             with suppress(OSError):
                 place.rmdir()
     if wanted:
-        project.git("checkout-index", "--force", "-z", "--stdin", stdin=os.fsencode(wanted))
+        names = os.fsencode("".join(f"{path}\0" for path in wanted))
+        project.git("checkout-index", "--force", "-z", "--stdin", stdin=names)
 
 
 def _state(project: Project, path: str) -> str | None:
+    """Return git's id of what a file holds, or None if there is none."""
     place = project.path / path
     try:
         mode = place.lstat().st_mode

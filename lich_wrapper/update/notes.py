@@ -3,7 +3,12 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from lich_wrapper.template.source import base_release, release_number
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 __all__ = ["ReleaseNotes", "release_notes"]
 
@@ -25,34 +30,27 @@ class ReleaseNotes:
 
 
 def release_notes(changelog: str, old: str, new: str, runners: set[str]) -> list[ReleaseNotes]:
-    """Return the notes of all releases after `old` up to `new`, without other runners' parts."""
-    from packaging.version import InvalidVersion, Version
+    """Return the notes of all releases after `old` up to `new`, without other runners' parts.
 
-    def number(name: str) -> Version | None:
-        # A commit after a release is described as v1.2.0-3-gabcdef0.
-        try:
-            return Version(re.sub(r"-\d+-g[0-9a-f]+$", "", name))
-        except InvalidVersion:
-            return None
-
-    start, end = number(old), number(new)
-    beyond = re.search(r"-\d+-g[0-9a-f]+$", new) is not None or end is None
+    `changelog` is the text of a CHANGELOG.md; `old` and `new` are as `git describe` names them.
+    """
+    start, end = release_number(base_release(old)), release_number(base_release(new))
+    # A commit after a release has what is not released yet.
+    beyond = end is None or base_release(new) != new
     found = []
     for version, lines in _sections(changelog):
-        this = number(version)
-        wanted = beyond if this is None else _is_between(this, start, end)
+        number = release_number(version)
+        wanted = beyond if number is None else _is_between(number, start, end)
         text = _BLANKS.sub("\n\n", "\n".join(_for_runners(lines, runners))).strip()
         if wanted and text:
             found.append(ReleaseNotes(version, text))
     return found
 
 
-def _is_between(this: object, start: object | None, end: object | None) -> bool:
-    # Without a number at either end it cannot be known what is new: then nothing is said
-    # rather than everything, but for the end, which is then the newest state.
-    if start is None:
-        return False
-    return start < this and (end is None or this <= end)  # type: ignore[operator]
+def _is_between(number: "Version", start: "Version | None", end: "Version | None") -> bool:
+    # Without a number at the start it cannot be known what is new: then nothing is said
+    # rather than everything. Without one at the end, that is the newest state.
+    return start is not None and start < number and (end is None or number <= end)
 
 
 def _sections(changelog: str) -> Iterator[tuple[str, list[str]]]:
@@ -70,7 +68,7 @@ def _sections(changelog: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _for_runners(lines: list[str], runners: set[str]) -> Iterator[str]:
-    """Leave out headings and bullets, with all that belongs to them, that are for others."""
+    """Leave out headings and bullets, with all that belongs to them, for other runners."""
     heading_wanted = bullet_wanted = True
     for line in lines:
         if (heading := _HEADING.match(line)) is not None:

@@ -1,4 +1,4 @@
-"""Has Copier render a plain copy of the template, which costs no clone and no git process."""
+"""Renders the template: Copier gets plain files, without history, and starts no git process."""
 
 import json
 import os
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lich_wrapper.answers import ANSWERS_FILE, read_config
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
-from lich_wrapper.plain import set_aside
-from lich_wrapper.source import Source, Version
+from lich_wrapper.template.answers import ANSWERS_FILE, read_config
+from lich_wrapper.template.source import Source, Version
 
-__all__ = ["Rendered", "clear_errors", "export", "render"]
+__all__ = ["Rendered", "export", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +34,19 @@ class Rendered:
         )
 
 
-def export(source: Source, version: Version, folder: Path) -> Path:
-    """Write the files of one version of the template to a new folder, without its history."""
-    folder.mkdir(parents=True)
+def export(source: Source, version: Version, folder: Path) -> None:
+    """Write the files of one version of the template to a folder.
+
+    The folder is new, or holds an earlier export: then git writes only what is not the same.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     if version.dirty:
         _copy_work_tree(source, folder)
     else:
-        git = Git(
-            source.repository,
-            source.settings,
-            {"GIT_INDEX_FILE": str(folder.with_name(folder.name + ".index"))},
-        )
-        git(
-            *("--git-dir", source.git("rev-parse", "--absolute-git-dir")),
-            *("--work-tree", str(folder), "read-tree", "--reset", "-u", version.commit),
-        )
-    _tell_origin(folder, source.url, version.name)
-    return folder
+        index = str(folder.with_name(folder.name + ".index"))
+        git = Git(source.repository, variables={"GIT_INDEX_FILE": index})
+        git("--work-tree", str(folder), "read-tree", "--reset", "-u", version.commit)
+    _record_origin(folder, source.url, version.name)
 
 
 def render(
@@ -62,12 +57,16 @@ def render(
     ask: bool = False,
     exclude: tuple[str, ...] = (),
 ) -> Rendered:
-    """Render an exported template; answers in an answers file already there are kept."""
+    """Render an exported template.
+
+    Answers in an answers file that the destination holds are kept; `ask` lets Copier ask for
+    what is not answered, `exclude` adds patterns to the template's own. Raises LichError for
+    whatever Copier refuses, and for a template that records no answers.
+    """
     import copier
     import yaml
 
-    aside = set_aside(template, read_config(template), exclude, destination)
-    with warnings.catch_warnings(), _without_git(), clear_errors(), aside:
+    with warnings.catch_warnings(), _without_git(), _clear_errors():
         warnings.simplefilter("ignore")
         copier.run_copy(
             str(template),
@@ -98,20 +97,20 @@ def _copy_work_tree(source: Source, folder: Path) -> None:
         shutil.copy2(source.repository / name, folder / name, follow_symlinks=False)
 
 
-def _tell_origin(template: Path, url: str, name: str) -> None:
-    """Make files that print where the template comes from print its true origin.
+def _record_origin(template: Path, url: str, version: str) -> None:
+    """Make the files that record where the template comes from record its true origin.
 
-    Copier knows the origin of a git repository only; told by the copy itself, it writes the
-    answers file as it does for the repository, in its own way of writing.
+    Copier knows the origin of a git repository only. Given the origin by the exported files
+    themselves, it writes the answers file as it does for the repository.
     """
     config = read_config(template)
     suffix = config.get("_templates_suffix", ".jinja")
     envops = config.get("_envops") or {}
     start = envops.get("block_start_string", "{%")
     end = envops.get("block_end_string", "%}")
-    origin = json.dumps({"_commit": name, "_src_path": url}, ensure_ascii=False)
-    told = (
-        f"{start} set _commit, _src_path = {json.dumps(name)}, "
+    origin = json.dumps({"_commit": version, "_src_path": url}, ensure_ascii=False)
+    prelude = (
+        f"{start} set _commit, _src_path = {json.dumps(version)}, "
         f"{json.dumps(url, ensure_ascii=False)} {end}"
         f"{start} set _copier_answers = "
         f"dict(dict({origin}, **_copier_answers), **{origin}) {end}"
@@ -121,7 +120,7 @@ def _tell_origin(template: Path, url: str, name: str) -> None:
             continue
         content = path.read_bytes()
         if any(word in content for word in (b"_copier_answers", b"_commit", b"_src_path")):
-            path.write_bytes(told + content)
+            path.write_bytes(prelude + content)
 
 
 @contextmanager
@@ -135,8 +134,8 @@ def _without_git() -> Iterator[None]:
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """Turn whatever Copier and Jinja raise about the input into one sentence."""
+def _clear_errors() -> Iterator[None]:
+    """Turn what Copier and Jinja raise about the input into a LichError of one sentence."""
     import jinja2
     from copier.errors import CopierError, UnsafeTemplateError
 

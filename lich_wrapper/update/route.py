@@ -1,29 +1,36 @@
-"""Decides from which version of the template to which one an update goes, or that none is due."""
+"""Decides from which version of the template to which one an update goes, if to any."""
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.project import Recorded
-from lich_wrapper.source import Source, Version, carried_version, find_source, is_newer
+from lich_wrapper.template.source import (
+    Source,
+    Version,
+    base_release,
+    carried_version,
+    find_source,
+    release_number,
+)
+from lich_wrapper.update.project import Recorded
 
-__all__ = ["Route", "Wish", "find_route", "is_newest", "newest", "template_of"]
+__all__ = ["Request", "Route", "find_route", "is_newest", "newest", "template_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asks an update for."""
+class Request:
+    """What the user asks of an update: answers, a version or the newest, another template."""
 
-    answers: Mapping[str, Any]
+    answers: Mapping[str, Any] = field(default_factory=dict)
     ref: str | None = None
     latest: bool = False
-    source: str | None = None
+    template: str | None = None
 
     @property
-    def stays(self) -> bool:
+    def keeps_version(self) -> bool:
         """Tell whether only answers are to change, at the recorded version."""
         return bool(self.answers) and self.ref is None and not self.latest
 
@@ -52,11 +59,19 @@ def template_of(recorded: Recorded) -> str:
 def newest(recorded: Recorded, source: Source) -> Version | None:
     """Return the version to go to if none is asked for, or None if the project is there."""
     target = source.version()
-    return target if is_newer(source, target, recorded.version) else None
+    if target.name == recorded.version:
+        return None
+    ahead, behind = (release_number(base_release(name)) for name in (target.name, recorded.version))
+    if ahead is not None and behind is not None and ahead < behind:
+        return None
+    commit = source.commit_id(recorded.version)
+    if commit and source.git.succeeds("merge-base", "--is-ancestor", target.commit, commit):
+        return None
+    return target
 
 
 def is_newest(recorded: Recorded) -> bool:
-    """Tell by names alone, which is quick, that the project is at the newest release."""
+    """Tell whether the project is at the newest release, as far as names alone show it."""
     if carried_version(recorded.source) == recorded.version:
         return True
     place = Path(recorded.source).expanduser()
@@ -65,11 +80,17 @@ def is_newest(recorded: Recorded) -> bool:
     return Source(recorded.source, place).newest_release() == recorded.version
 
 
-def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:
-    """Return where the update goes, or None if there is nothing to do."""
-    source, old = _find(recorded, wish, workspace)
-    new = _target(recorded, wish, source, old)
-    unchanged = all(str(recorded.answers.get(name)) == str(v) for name, v in wish.answers.items())
+def find_route(recorded: Recorded, request: Request, workspace: Path) -> Route | None:
+    """Return where the update goes, or None if there is nothing to do.
+
+    Raises LichError if the template cannot be found, or has not the version that is asked for
+    or recorded.
+    """
+    source, old = _find(recorded, request, workspace)
+    new = _target(recorded, request, source, old)
+    unchanged = all(
+        str(recorded.answers.get(name)) == str(v) for name, v in request.answers.items()
+    )
     if new.commit == old.commit and source.url == recorded.source and unchanged:
         return None
     if not new.dirty:
@@ -78,11 +99,11 @@ def find_route(recorded: Recorded, wish: Wish, workspace: Path) -> Route | None:
     return Route(source, old, replace(new, dirty=False), (hint,))
 
 
-def _find(recorded: Recorded, wish: Wish, workspace: Path) -> tuple[Source, Version]:
+def _find(recorded: Recorded, request: Request, workspace: Path) -> tuple[Source, Version]:
     """Return the template and in it the version that made the project."""
-    given = wish.source or template_of(recorded)
+    given = request.template or template_of(recorded)
     source = find_source(given, workspace)
-    known = [recorded.version] if wish.ref is None else [recorded.version, wish.ref]
+    known = [recorded.version] if request.ref is None else [recorded.version, request.ref]
     if source.start is not None and None in map(source.commit_id, known):
         # The package carries its own release and the earlier ones; another may be elsewhere.
         with suppress(LichError):
@@ -98,9 +119,9 @@ def _find(recorded: Recorded, wish: Wish, workspace: Path) -> tuple[Source, Vers
     return source, Version(commit, recorded.version)
 
 
-def _target(recorded: Recorded, wish: Wish, source: Source, old: Version) -> Version:
-    if wish.ref is not None:
-        return source.version(wish.ref)
-    if wish.stays:
+def _target(recorded: Recorded, request: Request, source: Source, old: Version) -> Version:
+    if request.ref is not None:
+        return source.version(request.ref)
+    if request.keeps_version:
         return old
     return newest(recorded, source) or old

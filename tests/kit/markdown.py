@@ -1,7 +1,7 @@
-"""Reads a guide as its reader does: its code blocks, the files they speak of, and its prose."""
+"""Reads a guide as its reader does: its code blocks, the files they are about, and its prose."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 _FENCE = re.compile(r"^( *)(`{3,})([^\n`]*)\n(.*?)^ *\2 *$\n?", re.MULTILINE | re.DOTALL)
@@ -54,7 +54,7 @@ def prose(text: str) -> str:
 
 def shape(text: str) -> list[str]:
     """Return what a guide is built of: headings with their levels, lists, tables, blocks."""
-    marks = {
+    marks: dict[str, Callable[[re.Match[str]], str]] = {
         r"(#+) ": lambda found: found[1],
         r" *- ": lambda _: "item",
         r" *\d+\. ": lambda _: "number",

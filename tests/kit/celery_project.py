@@ -7,24 +7,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import copier
-
-from tests.celery_runner.brokers import Redis, Server
-
-HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
-TIMEOUT = 60.0
+from tests.kit import processes
+from tests.kit.answers import Answers
+from tests.kit.brokers import Redis, Server
+from tests.kit.projects import render
+from tests.kit.repository import BIN, IN_PROJECT, ROOT
+from tests.kit.waiting import TIMEOUT, until
 
 
 class Refused(Exception):
-    """What the project said instead of an answer."""
+    """The error that a command of the console ended with."""
 
 
 class Worker:
@@ -44,13 +42,8 @@ class Worker:
         self.process.wait()
 
     def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                raise
+        """Tell the worker to end, and wait for it."""
+        processes.stop(self.process)
 
 
 class Project:
@@ -65,13 +58,25 @@ class Project:
         }
         self.environment |= {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "CELERY_BROKER_URL": f"{redis.url}/0" if broker is redis else str(broker.url),
+            "CELERY_BROKER_URL": f"{redis.url}/0" if broker is redis else broker.url,
             "CELERY_RESULT_BACKEND": f"{redis.url}/1",
             "CELERY_WORKER_WITHOUT_MINGLE": "1",
             "PYTHONPATH": str(folder),
             "TMPDIR": str(folder / "tmp"),
         }
         self._logs = 0
+
+    @contextmanager
+    def running(self, command: str, **environment: str) -> Iterator[Path]:
+        """Run a command until the context ends, and yield the path of its log."""
+        process, log = self.popen(command, **environment)
+        try:
+            yield log
+        except BaseException:
+            print(log.read_text()[-8000:])
+            raise
+        finally:
+            processes.stop(process)
 
     def popen(self, command: str, **environment: str) -> tuple[subprocess.Popen[bytes], Path]:
         self._logs += 1
@@ -103,10 +108,10 @@ class Project:
 
     @cached_property
     def console(self) -> subprocess.Popen[str]:
-        """A process of the project that answers expressions with JSON, line by line."""
+        """A process of the project that obeys commands (`in_project/celery_console.py`)."""
         return subprocess.Popen(
-            [sys.executable, HERE / "console.py"], cwd=self.folder, env=self.environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, IN_PROJECT / "celery_console.py"], cwd=self.folder,
+            env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def close_console(self) -> None:
@@ -116,24 +121,25 @@ class Project:
             self.console.wait()
             del self.console
 
-    def ask(self, expression: str) -> Any:
-        """Evaluate an expression in the project, away from its workers."""
+    def ask(self, command: str, *arguments: object, **options: object) -> Any:
+        """Give the console a command and return its value; raises `Refused` with an error."""
         assert self.console.stdin
         assert self.console.stdout
-        self.console.stdin.write(expression + "\n")
+        self.console.stdin.write(json.dumps([command, arguments, options]) + "\n")
         self.console.stdin.flush()
         answer = json.loads(self.console.stdout.readline())
         if "error" in answer:
             raise Refused(answer["error"])
         return answer["value"]
 
-    def enqueue(self, task: str, *args: object) -> str:
-        """Enqueue a job of `faults`, and return its id."""
-        job_id: str = self.ask(f"faults.{task}.delay(*{args!r}).id")
+    def enqueue(self, task: str, *arguments: object, **options: object) -> str:
+        """Enqueue a job of `faults`, and return its id; the options are `apply_async`'s."""
+        job_id: str = self.ask("enqueue", task, *arguments, **options)
         return job_id
 
     def job(self, job_id: str) -> dict[str, Any]:
-        job: dict[str, Any] = self.ask(f"job_records.get({job_id!r}).model_dump(mode='json')")
+        """Return a job's record."""
+        job: dict[str, Any] = self.ask("job", job_id)
         return job
 
     def ended(self, job_id: str, timeout: float = TIMEOUT) -> dict[str, Any]:
@@ -151,27 +157,13 @@ class Project:
         """Wait until a job was started so often."""
         until(lambda: len(self.runs(job_id)) >= times)
 
-    def messages(self, queue: str) -> int:
-        channel = "app.connection_for_read().channel()"
-        count: int = self.ask(f"{channel}.queue_declare({queue!r}, passive=True).message_count")
-        return count
 
-
-def until(condition: Callable[[], object], timeout: float = TIMEOUT) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not true after {timeout} s"
-        time.sleep(0.05)
-
-
-def generate(template: Path, folder: Path, broker: Server, redis: Redis) -> Project:
-    """Generate a project for a broker, with jobs that behave badly."""
+def generate(folder: Path, broker: Server, redis: Redis, template: Path = ROOT) -> Project:
+    """Generate a project for a broker, with the jobs of `in_project/celery_faults.py`."""
     answer = "redis" if broker is redis else "rabbitmq"
-    copier.run_copy(
-        str(template), folder, defaults=True, quiet=True, vcs_ref="HEAD",
-        data={"project_name": "Sample", "task_runner": "celery", "celery_broker": answer},
-    )  # fmt: skip
+    answers: Answers = {"project_name": "Sample", "task_runner": "celery", "celery_broker": answer}
+    render(folder, answers, template)
     (folder / "data").mkdir()
     (folder / "tmp").mkdir()
-    shutil.copy(HERE / "faults.py", folder)
+    shutil.copy(IN_PROJECT / "celery_faults.py", folder / "faults.py")
     return Project(folder, broker, redis)

@@ -1,4 +1,4 @@
-"""Has git merge whole trees in a repository of its own, so that nothing else is touched."""
+"""Three-way merges of whole trees, by git, in a repository that is made for it."""
 
 import os
 from collections.abc import Mapping
@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import Git
-from lich_wrapper.project import Project
+from lich_wrapper.git import IDENTITY, Git
+from lich_wrapper.update.project import Project
 
-__all__ = ["OURS", "Entry", "Merged", "Scratch", "require_merge_tree"]
+__all__ = ["OURS", "Differences", "Entry", "Merged", "Scratch", "require_merge_tree"]
 
 # The first git with `merge-tree --write-tree`.
-NEEDED: Final = (2, 38)
-# These names stand in the markers of a conflict.
+_NEEDED: Final = (2, 38)
+# The user's side in the markers of a conflict.
 OURS: Final = "your-project"
 
-# A file that the user added stays where he put it, even if the template renames the folder.
+# A file that the user added stays where it is, even if the template renames the folder.
 _MERGE: Final = {
     "merge.conflictStyle": "merge",
     "merge.directoryRenames": "false",
@@ -28,27 +28,32 @@ _MERGE: Final = {
     "core.symlinks": "true",
     "core.ignoreCase": "false",
 }
-_PERSON: Final = {
-    "GIT_AUTHOR_NAME": "lich",
-    "GIT_AUTHOR_EMAIL": "lich@localhost",
+# The same commits for the same trees: a dry run computes what an update does.
+_VARIABLES: Final = {
+    **IDENTITY,
     "GIT_AUTHOR_DATE": "1700000000 +0000",
-    "GIT_COMMITTER_NAME": "lich",
-    "GIT_COMMITTER_EMAIL": "lich@localhost",
     "GIT_COMMITTER_DATE": "1700000000 +0000",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One state of one file: what git keeps of it in a tree."""
+    """A file in a tree of git: its mode and the id of its content."""
 
     mode: str
     id: str
 
 
+# Both states of every file that is not the same in two trees.
+Differences = dict[str, tuple[Entry | None, Entry | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What git made of two trees: a tree, and by path the stages of what it could not merge."""
+    """The result of a merge: a tree, and by path the stages of what git could not merge.
+
+    Stage 1 is the base, 2 the user's side, 3 the template's.
+    """
 
     tree: str
     unmerged: Mapping[str, Mapping[int, Entry]]
@@ -56,16 +61,16 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """A repository for one computation, which reads the objects of the project's."""
+    """A bare repository for one computation, which can also read the project's objects."""
 
     git_dir: Path
     # Where new objects are written: into the project's own store only for a real update.
     objects: Path
-    lent: Path
+    project_objects: Path
 
     @classmethod
     def create(cls, folder: Path, project: Project, *, keep: bool) -> "Scratch":
-        """Make the repository; `keep` writes the new objects where the project finds them."""
+        """Make the repository in a folder; `keep` writes new objects into the project's store."""
         git_dir = folder / "scratch.git"
         Git(folder)(
             *("init", "--quiet", "--bare", "--template="),
@@ -75,36 +80,36 @@ class Scratch:
         return cls(git_dir, project.objects if keep else own, project.objects)
 
     def git(self, **variables: str) -> Git:
-        """Git in this repository."""
+        """Git in this repository, with environment variables of its own."""
         return Git(
             self.git_dir,
             _MERGE,
             {
                 "GIT_DIR": str(self.git_dir),
                 "GIT_OBJECT_DIRECTORY": str(self.objects),
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.lent),
-                **_PERSON,
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.project_objects),
+                **_VARIABLES,
                 **variables,
             },
         )
 
     def write_tree(self, folder: Path) -> str:
-        """Write all files of a folder, ignored ones too, and return the id of their tree."""
+        """Store all files of a folder, ignored ones too, and return the id of their tree."""
         index = str(folder.with_name(folder.name + ".index"))
         git = self.git(GIT_INDEX_FILE=index, GIT_WORK_TREE=str(folder))
         git("add", "--all", "--force", "--", str(folder))
         return git("write-tree")
 
-    def merge(self, base: str, ours: str, theirs: str, name: str) -> Merged:
-        """Merge two trees that grew out of a third; conflicts call the other side `name`."""
+    def merge(self, base: str, ours: str, theirs: str, label: str) -> Merged:
+        """Merge two trees with a common base; conflict markers call the template's side `label`."""
         git = self.git()
         start = git("commit-tree", base, "-m", "base")
         heads = ""
-        for branch, tree in ((OURS, ours), (name, theirs)):
+        for branch, tree in ((OURS, ours), (label, theirs)):
             commit = git("commit-tree", tree, "-p", start, "-m", branch)
             heads += f"update refs/heads/{branch} {commit}\n"
         git("update-ref", "--stdin", stdin=heads.encode())
-        done = git.run("merge-tree", "--write-tree", "--no-messages", "-z", OURS, name, ok=(0, 1))
+        done = git.run("merge-tree", "--write-tree", "--no-messages", "-z", OURS, label, ok=(0, 1))
         tree, *records = done.stdout.decode(errors="surrogateescape").split("\0")
         unmerged: dict[str, dict[int, Entry]] = {}
         for record in filter(None, records):
@@ -113,23 +118,18 @@ class Scratch:
             unmerged.setdefault(path, {})[int(stage)] = Entry(mode, object_id)
         return Merged(tree, unmerged)
 
-    def without(self, tree: str, paths: list[str]) -> str:
-        """Return a tree that lacks these paths."""
+    def remove(self, tree: str, paths: list[str]) -> str:
+        """Return the tree that is left when these paths are removed from a tree."""
         if not paths:
             return tree
-        git = self.git(GIT_INDEX_FILE=str(self.git_dir / "without.index"))
+        git = self.git(GIT_INDEX_FILE=str(self.git_dir / "remove.index"))
         git("read-tree", tree)
-        told = "".join(f"0 {'0' * len(tree)}\t{path}\0" for path in paths)
-        git("update-index", "-z", "--index-info", stdin=os.fsencode(told))
+        removals = "".join(f"0 {'0' * len(tree)}\t{path}\0" for path in paths)
+        git("update-index", "-z", "--index-info", stdin=os.fsencode(removals))
         return git("write-tree")
 
-    def without_added(self, base: str, tree: str) -> str:
-        """Return a tree that lacks what it has and the base has not."""
-        differences = self.differences(base, tree)
-        return self.without(tree, [path for path, (old, _) in differences.items() if old is None])
-
-    def differences(self, old: str, new: str) -> dict[str, tuple[Entry | None, Entry | None]]:
-        """Return every file that is not the same in two trees, with both its states."""
+    def differences(self, old: str, new: str) -> Differences:
+        """Return every file that differs between two trees."""
         listed = self.git()("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new)
         words = iter(listed.split("\0"))
         found = {}
@@ -143,21 +143,21 @@ class Scratch:
         return found
 
     def renames(self, old: str, new: str) -> dict[str, str]:
-        """Return the files that were renamed from one tree to another."""
+        """Return the new path of every file that was renamed from one tree to another."""
         words = self.git()(
             *("diff-tree", "-r", "-z", "-M", "--name-status", "--diff-filter=R", old, new)
         ).split("\0")
         return dict(zip(words[1::3], words[2::3], strict=True))
 
     def diff(self, old: str, new: str) -> str:
-        """Return the difference of two trees as text."""
+        """Return the difference of two trees as a patch, without its last newline."""
         return self.git()("diff-tree", "-r", "-p", "--no-renames", old, new)
 
 
 def require_merge_tree() -> None:
     """Refuse a git that cannot merge trees."""
-    said = Git(Path.cwd())("version")
+    said = Git(Path())("version")
     numbers = [int(part) for part in said.split()[2].split(".")[:2] if part.isdigit()]
-    if tuple(numbers) < NEEDED:
-        wanted = ".".join(map(str, NEEDED))
+    if tuple(numbers) < _NEEDED:
+        wanted = ".".join(map(str, _NEEDED))
         raise LichError(f"An update needs git {wanted} or newer, here is {said}: update git first.")

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lich_wrapper.answers import ANSWERS_FILE, fingerprint, recorded_fingerprint
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
+from lich_wrapper.template.answers import ANSWERS_FILE, public, was_edited
 
-__all__ = ["WORK_TREE", "Project", "Recorded", "values"]
+__all__ = ["Project", "Recorded"]
 
-# What of the neutral settings must not hold for the user's own work tree: how his files
-# end their lines and which of them git ignores is his, and his files are already that way.
-WORK_TREE: Final = (
+# Line ends, filters and ignored files in the user's work tree are as the user's own settings
+# made them, so there these settings are the user's.
+_USER_SETTINGS: Final = (
     "core.attributesFile",
     "core.autocrlf",
     "core.eol",
@@ -29,35 +29,35 @@ _UNFINISHED: Final = {
 }
 
 
-def values(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return answers without what Copier records of itself."""
-    return {name: value for name, value in answers.items() if not name.startswith("_")}
-
-
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What an answers file says."""
+    """The content of an answers file."""
 
     text: str
-    answers: Mapping[str, Any]
+    # What Copier records of itself is in it too.
+    content: Mapping[str, Any]
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """The answers by the questions' names."""
+        return public(self.content)
 
     @property
     def source(self) -> str:
         """The URL or path of the template that made the project."""
-        return str(self.answers["_src_path"])
+        return str(self.content["_src_path"])
 
     @property
     def version(self) -> str:
         """The version of the template that made the project."""
-        return str(self.answers["_commit"])
-
-    def values(self) -> dict[str, Any]:
-        """Return the answers alone."""
-        return values(self.answers)
+        return str(self.content["_commit"])
 
     @classmethod
     def read(cls, path: Path) -> "Recorded":
-        """Read the answers file of the project in a folder."""
+        """Read the answers file of the project in a folder.
+
+        Raises LichError if there is none, or none that Copier wrote.
+        """
         file = path / ANSWERS_FILE
         try:
             return cls.parse(file.read_text(encoding="utf-8"), file)
@@ -73,23 +73,22 @@ class Recorded:
 
     @classmethod
     def parse(cls, text: str, file: Path) -> "Recorded":
-        """Read the text of an answers file; refuse what nobody but a person can have written."""
+        """Read the text of an answers file; raises LichError if Copier did not write it."""
         import yaml
 
         try:
-            answers = yaml.safe_load(text)
+            content = yaml.safe_load(text)
         except yaml.YAMLError as problem:
             raise _damaged(file) from problem
-        if not isinstance(answers, dict) or not {"_commit", "_src_path"} <= answers.keys():
+        if not isinstance(content, dict) or not {"_commit", "_src_path"} <= content.keys():
             raise _damaged(file)
-        said = recorded_fingerprint(text)
-        if said is not None and said != fingerprint(answers):
+        if was_edited(text, content):
             raise LichError(
                 f"{file} was edited by hand, so it no longer tells how the project was made: "
                 f"bring it back with `git log -p -- {ANSWERS_FILE}` and change answers with "
                 "`lich update -d KEY=VALUE`."
             )
-        return cls(text, answers)
+        return cls(text, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +103,13 @@ class Project:
     objects: Path
     object_format: str
     head: str
+    # The tree of the project in the last commit; empty if the commit holds none of it.
+    tree: str
 
     @property
     def git(self) -> Git:
         """Git in the project, with the user's way of writing files."""
-        return Git(self.path, without=WORK_TREE)
+        return self.git_with()
 
     @property
     def name(self) -> str:
@@ -117,24 +118,21 @@ class Project:
 
     @property
     def journal(self) -> Path:
-        """The folder that only an update under way, or one that was interrupted, leaves here.
-
-        It lies in the git directory, where no tool of the user looks.
-        """
+        """The folder, in the git directory, of an update that is under way or was interrupted."""
         return self.git_dir / "lich-update"
 
     def git_with(self, **variables: str) -> Git:
-        """Git in the project, with variables of its own."""
-        return Git(self.path, without=WORK_TREE, variables=variables)
+        """Git in the project, with environment variables of its own."""
+        return Git(self.path, variables=variables, user_settings=_USER_SETTINGS)
 
     @classmethod
     def open(cls, path: Path) -> "Project":
-        """Find the repository around a project."""
+        """Find the repository around a project; raises LichError if it has none or no commit."""
         path = path.resolve()
         asked = Git(path).run(
             "rev-parse",
             *("--show-toplevel", "--show-prefix", "--absolute-git-dir"),
-            *("--git-path", "objects", "--show-object-format", "HEAD"),
+            *("--git-path", "objects", "--show-object-format", "HEAD", "HEAD:./"),
             ok=(0, 128),
         )
         said = asked.stdout.decode(errors="surrogateescape").splitlines()
@@ -143,23 +141,25 @@ class Project:
                 f"{path} is not in a git repository, so an update could not be undone: run "
                 "`git init`, `git add --all` and `git commit` there first."
             )
-        if asked.returncode:
+        top, prefix, git_dir, objects, object_format, head, *tree = said
+        # What git cannot resolve it prints as it was given.
+        if head == "HEAD":
             raise LichError(
                 f"{path} has no commit yet: run `git add --all` and `git commit` there."
             )
-        top, prefix, git_dir, objects, object_format, head = said[:6]
         return cls(
-            path,
-            Path(top),
-            prefix,
-            Path(git_dir),
-            (path / objects).resolve(),
-            object_format,
-            head,
+            path=path,
+            top=Path(top),
+            prefix=prefix,
+            git_dir=Path(git_dir),
+            objects=(path / objects).resolve(),
+            object_format=object_format,
+            head=head,
+            tree="" if asked.returncode else tree[0],
         )
 
-    def require_quiet(self) -> None:
-        """Refuse a repository in the middle of something, or with changes in no commit."""
+    def require_clean(self) -> None:
+        """Refuse a repository in the middle of a merge or the like, or with uncommitted changes."""
         for name, action in _UNFINISHED.items():
             if (self.git_dir / name).exists():
                 raise LichError(
@@ -192,12 +192,8 @@ class Project:
         text = blob.stdout.decode(errors="replace").replace("\r\n", "\n")
         return Recorded.parse(text, self.path / ANSWERS_FILE)
 
-    def tree(self) -> str:
-        """Return the id of the tree that the last commit holds of the project."""
-        return self.git("rev-parse", "--verify", f"{self.head}:{self.prefix.rstrip('/')}")
-
     def hidden(self) -> set[str]:
-        """Return the files whose changes git was told not to look at."""
+        """Return the files that are flagged assume-unchanged or skip-worktree."""
         listed = self.git("ls-files", "-v", "-z", "--", ".").split("\0")
         return {entry[2:] for entry in listed if entry[:1].islower() or entry[:1] == "S"}
 

@@ -1,8 +1,8 @@
-"""A reader who does what a guide says, block by block, and believes nothing.
+"""A reader who does what a guide says, block by block.
 
 Every block is run for real, compared with the file it shows, or written into the project; a
-block for which nobody knows what to do is an error. Only ports, the placeholders `ID` and
-`RUNNER`, and what needs an engine of containers are not taken literally.
+block of a kind that is not known is an error. Only ports, the placeholders `ID` and `RUNNER`, and
+what needs an engine of containers are not taken literally.
 """
 
 import json
@@ -10,26 +10,33 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Self
 
 import yaml
 
-from tests.docs.markdown import Block, blocks
+from tests.kit import processes
+from tests.kit.markdown import Block, blocks
+from tests.kit.ports import free_port, listens
+from tests.kit.processes import user_environment
+from tests.kit.repository import IN_PROJECT, LANGUAGES, ROOT, tool
+from tests.kit.waiting import until
+from tests.kit.web import request, status
+
+Guides = dict[str, dict[str, str]]
+"""The text of each guide in each language."""
 
 TIMEOUT = 120.0
 ENGINE, WORKER, BEAT, API = "engine", "worker", "beat", "api"
 
-# The commands that go on until somebody stops them, and what of the project they run.
+ENDED = {"succeeded", "failed", "cancelled"}
+
+# The commands that run until they are stopped, and what of the project they run.
 SERVERS = {
     "uv run honcho start": {ENGINE, WORKER, BEAT, API},
     "uv run honcho start engine": {ENGINE},
@@ -46,32 +53,13 @@ ELSEWHERE = {
 }
 
 
-# Runs code as if it stood in a route: it may await, and the jobs are connected.
-INSIDE_THE_API = """
-import ast, asyncio, os, sys
-from internal import jobs
-
-async def main():
-    async with jobs.lifespan():
-        code = compile(sys.argv[1], "guide", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        waiting = eval(code, {})
-        if waiting is not None:
-            await waiting
-
-asyncio.run(main())
-sys.stdout.flush()
-# An engine's client may crash an interpreter that ends in order; a serving API does not end.
-os._exit(0)
-"""
-
-
 class Untrue(AssertionError):
-    """The guide says what is not so."""
+    """What the guide says is not true."""
 
 
 @dataclass
 class Reader:
-    """Somebody in front of a project, with `lich`, `uv` and the usual tools."""
+    """Follows guides in a project, with `lich`, `uv` and the usual tools."""
 
     project: Path
     tools: Path
@@ -82,6 +70,35 @@ class Reader:
     job: str | None = None
     """The job that was last accepted."""
     aside: bool = False
+
+    @classmethod
+    @contextmanager
+    def reading(cls, project: Path, tools: Path, runner: str) -> Iterator[Self]:
+        """Yield a reader of a project, whose servers have ports of their own; stop what still runs.
+
+        `tools` is a folder with the commands (`tools_in`).
+        """
+        port = free_port()
+        engine = free_port(also=1000)
+        folder = tools.parent / "curl"
+        folder.mkdir(exist_ok=True)
+        # Without this, a refusal by the API would be a success to curl.
+        (folder / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\nwrite-out \\n\n")
+        environment = user_environment()
+        environment |= {
+            "PATH": f"{tools}{os.pathsep}{environment['PATH']}",
+            "CURL_HOME": str(folder),
+            "UV_PYTHON": sys.executable,
+            "API_PORT": str(port),
+            "UVICORN_PORT": str(port),
+            **engine_of(runner, engine),
+        }
+        person = cls(project, tools, port, environment, runner)
+        try:
+            yield person
+        finally:
+            for process, _ in person.servers:
+                stop(process)
 
     def follow(self, text: str, name: str) -> None:
         """Do all that a guide says, from its first line to its last."""
@@ -103,9 +120,10 @@ class Reader:
             case Block(language="python", file=str(file)):
                 self.show(self.project / file, block.text)
             case Block(language="python"):
-                self.run(["uv", "run", "python", "-c", INSIDE_THE_API, block.text])
+                program = str(IN_PROJECT / "guide_block.py")
+                self.run(["uv", "run", "python", program, block.text], PYTHONPATH=str(self.project))
             case _:
-                raise Untrue(f"nobody knows what to do with this {block.language} block")
+                raise Untrue(f"a block of an unknown kind: {block.language!r}")
 
     def show(self, path: Path, text: str) -> None:
         """Compare code with the file that it is said to be in; a new file is written."""
@@ -143,15 +161,10 @@ class Reader:
         )
         return re.sub(r"-t RUNNER\b", f"-t {other[self.runner]}", script)
 
-    def run(self, command: list[str]) -> str:
+    def run(self, command: Sequence[str], **variables: str) -> str:
         """Run a command to its end, which must be a good one, and return what it printed."""
-        done = subprocess.run(
-            command, cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"it ended with {done.returncode}:\n{done.stdout[-2000:]}"
-        return done.stdout
+        environment = self.environment | variables
+        return processes.run(*command, cwd=self.project, environment=environment, timeout=TIMEOUT)
 
     def serve(self, script: str, roles: set[str]) -> None:
         """Start what runs on, in the place of what ran the same before."""
@@ -168,12 +181,15 @@ class Reader:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.servers.append((process, roles))
-        deadline = time.monotonic() + TIMEOUT
-        while not self.serves(roles):
-            said = log.read_text(errors="replace")[-2000:]
-            assert process.poll() is None, f"it ended with {process.returncode}:\n{said}"
-            assert time.monotonic() < deadline, f"it does not get ready:\n{said}"
-            time.sleep(0.1)
+
+        def printed() -> str:
+            return log.read_text(errors="replace")[-2000:]
+
+        def serves() -> bool:
+            assert process.poll() is None, f"it ended with {process.returncode}:\n{printed()}"
+            return self.serves(roles)
+
+        until(serves, TIMEOUT, describe=printed)
 
     def serves(self, roles: set[str]) -> bool:
         """Tell whether what was started can be used."""
@@ -213,8 +229,10 @@ class Reader:
             self.run(["git", "commit", "--quiet", "-m", "My work"])
 
     def set_aside(self) -> None:
-        """Go back to the project as it was made: the runner's files that the reader edited are
-        another story, which the guide tells and the tests of `lich update` prove."""
+        """Go back to the project as it was made.
+
+        What becomes of edited files of a runner is tested with `lich update` itself.
+        """
         if not self.aside:
             first = self.run(["git", "rev-list", "--max-parents=0", "HEAD"]).strip()
             self.run(["git", "switch", "--quiet", "--detach", first])
@@ -229,11 +247,13 @@ class Reader:
 
     def wait(self, job: str, states: set[str]) -> None:
         """Wait until a job is in one of the states."""
-        deadline = time.monotonic() + TIMEOUT
-        while (known := get(f"http://127.0.0.1:{self.port}/jobs/{job}"))["state"] not in states:
-            assert known["state"] not in {"succeeded", "failed", "cancelled"}, known
-            assert time.monotonic() < deadline, known
-            time.sleep(0.05)
+
+        def is_there() -> bool:
+            known = request(f"http://127.0.0.1:{self.port}/jobs/{job}")
+            assert known["state"] not in ENDED - states, known
+            return known["state"] in states
+
+        until(is_there, TIMEOUT, describe=lambda: f"{job} is in one of the states {states}")
 
     def failed_job(self) -> str:
         """Return the id of a job that has failed, and can succeed now."""
@@ -254,12 +274,32 @@ class Reader:
 
     def enqueue_import(self, name: str) -> str:
         """Let a file be imported."""
-        accepted = get(f"http://127.0.0.1:{self.port}/jobs/import", {"file": name})
+        accepted = request(f"http://127.0.0.1:{self.port}/jobs/import", {"file": name})
         return str(accepted["id"])
 
 
+def tools_in(folder: Path) -> Path:
+    """Fill a folder with the commands that a reader needs, and nothing else of this environment."""
+    folder.mkdir(parents=True)
+    for name in ("lich", "uv", "uvx", "copier"):
+        (folder / name).symlink_to(tool(name))
+    return folder
+
+
+def our_guides() -> Guides:
+    """Return the text of the repository's own README and of each page in each language."""
+    readmes = {"en": (ROOT / "README.md").read_text(), "fa": (ROOT / "README.fa.md").read_text()}
+    names = {path.name for language in LANGUAGES for path in (ROOT / "docs" / language).iterdir()}
+    return {"README.md": readmes} | {
+        f"docs/{name}": {
+            language: (ROOT / "docs" / language / name).read_text() for language in LANGUAGES
+        }
+        for name in sorted(names)
+    }
+
+
 def without_comment(line: str) -> str:
-    """Return a command without what is said about it."""
+    """Return a command without its comment."""
     return re.sub(r"\s+#.*", "", line).strip()
 
 
@@ -277,35 +317,6 @@ def edited(text: str, diff: str) -> str:
     return text
 
 
-R = TypeVar("R", bound="Reader")
-
-
-@contextmanager
-def reader(project: Path, tools: Path, runner: str, kind: type[R] = Reader) -> Iterator[R]:
-    """Give somebody who reads in front of a project, and stop what is still running."""
-    port = free_port()
-    engine = free_port()
-    folder = tools.parent / "curl"
-    folder.mkdir(exist_ok=True)
-    # Without this, a refusal by the API would be a success to curl.
-    (folder / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\nwrite-out \\n\n")
-    own = {"VIRTUAL_ENV", "PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COVERAGE_FILE"}
-    environment = {name: value for name, value in os.environ.items() if name not in own} | {
-        "PATH": f"{tools}{os.pathsep}{system_path()}",
-        "CURL_HOME": str(folder),
-        "UV_PYTHON": sys.executable,
-        "API_PORT": str(port),
-        "UVICORN_PORT": str(port),
-        **engine_of(runner, engine),
-    }
-    person = kind(project, tools, port, environment, runner)
-    try:
-        yield person
-    finally:
-        for process, _ in person.servers:
-            stop(process)
-
-
 def engine_of(runner: str, port: int) -> Mapping[str, str]:
     """Return the settings that put a runner's engine on a port of its own."""
     match runner:
@@ -321,56 +332,9 @@ def engine_of(runner: str, port: int) -> Mapping[str, str]:
             return {}
 
 
-def system_path() -> str:
-    """Return the PATH without this suite's own environment."""
-    own = str(Path(sys.executable).parent)
-    return os.pathsep.join(part for part in os.get_exec_path() if part != own)
-
-
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Stop a command as Ctrl-C in its terminal does."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGINT)
     try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise Untrue("Ctrl-C does not stop it") from None
-
-
-def free_port() -> int:
-    """Return a port of this machine that is free, with the one 1000 above it."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port + 1000 < 65_536 and not listens(port + 1000):
-            return port
-
-
-def listens(port: int) -> bool:
-    """Tell whether somebody listens on a port of this machine."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def status(url: str) -> int:
-    """Return the status of an answer, 0 for none."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            code: int = answer.status
-            return code
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
-
-
-def get(url: str, body: object = None) -> dict[str, Any]:
-    """GET, or POST a body as JSON, and return the answer."""
-    data = None if body is None else json.dumps(body).encode()
-    message = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(message, timeout=60) as answer:
-        content: dict[str, Any] = json.load(answer)
-        return content
+        processes.stop(process, signal.SIGINT, group=True)
+    except TimeoutError as error:
+        raise Untrue(f"Ctrl-C does not stop it: {error}") from None

@@ -3,30 +3,34 @@
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 
+if TYPE_CHECKING:
+    from packaging.version import Version as Number
+
 __all__ = [
     "Source",
     "Version",
-    "canonical_url",
+    "base_release",
     "carried_version",
     "default_source",
     "find_source",
-    "is_newer",
+    "release_number",
 ]
 
-DISTRIBUTION: Final = "lich-wrapper"
-PACKAGE: Final = Path(__file__).resolve().parent
-BUNDLE: Final = PACKAGE / "template.bundle"
+_DISTRIBUTION: Final = "lich-wrapper"
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+_BUNDLE: Final = _PACKAGE / "template.bundle"
 # What the bundle was made from: a commit id and its name in `git describe`, never the
 # version of the distribution, which drops what git needs to find the commit again.
-PIN: Final = PACKAGE / "template.json"
+_PIN: Final = _PACKAGE / "template.json"
+
+_AFTER_RELEASE: Final = re.compile(r"-\d+-g[0-9a-f]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +49,30 @@ class Source:
 
     url: str
     repository: Path
-    # Where a project starts if nobody says from what: a commit, or None for the newest release.
+    # Where a project starts without a ref: a commit, or None for the newest release.
     start: str | None = None
-    remote: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def git(self) -> Git:
         """Git in the repository of the template."""
-        return Git(self.repository, self.settings)
+        return Git(self.repository)
 
     def version(self, ref: str | None = None) -> Version:
-        """Return the asked version, or the one that a new project starts from."""
+        """Return the version that a tag, branch or commit names, or the one to start from.
+
+        Raises LichError if the template has no such version.
+        """
         dirty = False
         if ref is None:
             ref = self.start or self.newest_release() or "HEAD"
-            dirty = ref == "HEAD" and self.has_changes()
+            dirty = ref == "HEAD" and self._has_changes()
         commit = self.commit_id(ref)
         if commit is None:
+            releases = ", ".join(self._releases()[:5])
             raise LichError(
                 f"The template {self.url} has no version {ref!r}: give a tag, a branch or a "
-                f"commit of it with --vcs-ref ({self._tags_in_words()})."
+                "commit of it with --vcs-ref "
+                f"({f'releases: {releases}' if releases else 'it has no release yet'})."
             )
         return Version(commit, self.git("describe", "--tags", "--always", commit), dirty)
 
@@ -75,74 +82,54 @@ class Source:
             return self.start
         return self.git.commit_id(ref) or self.git.commit_id(f"refs/remotes/origin/{ref}")
 
-    def releases(self) -> list[str]:
-        """Return the tags that are releases, newest first."""
-        from packaging.version import InvalidVersion
-        from packaging.version import Version as Number
-
-        numbers: dict[str, Number] = {}
-        for tag in self.git("tag", "--list").splitlines():
-            try:
-                number = Number(tag)
-            except InvalidVersion:
-                continue
-            if not number.is_prerelease:
-                numbers[tag] = number
-        return sorted(numbers, key=lambda tag: numbers[tag], reverse=True)
-
     def newest_release(self) -> str | None:
         """Return the newest release's tag, if there is any release."""
-        return next(iter(self.releases()), None)
+        return next(iter(self._releases()), None)
 
-    def has_changes(self) -> bool:
+    def _releases(self) -> list[str]:
+        """Return the tags that are releases, newest first."""
+        tags = ((release_number(tag), tag) for tag in self.git("tag", "--list").splitlines())
+        released = [(number, tag) for number, tag in tags if number and not number.is_prerelease]
+        return [tag for _, tag in sorted(released, key=lambda pair: pair[0], reverse=True)]
+
+    def _has_changes(self) -> bool:
         """Tell whether the template is a work tree with changes that no commit holds."""
         if not (self.repository / ".git").exists():
             return False
         return self.git("status", "--porcelain") != ""
 
-    def _tags_in_words(self) -> str:
-        releases = self.releases()[:5]
-        return f"releases: {', '.join(releases)}" if releases else "it has no release yet"
+
+def base_release(name: str) -> str:
+    """Return the release that a commit comes after: v1.2.0 of v1.2.0-3-gabcdef0 or v1.2.0."""
+    return _AFTER_RELEASE.sub("", name)
 
 
-def is_newer(source: Source, target: Version, recorded: str) -> bool:
-    """Tell whether a project at the recorded version has `target` still before it."""
-    if target.name == recorded:
-        return False
-    ahead, behind = _number(target.name), _number(recorded)
-    if ahead is not None and behind is not None and ahead < behind:
-        return False
-    commit = source.commit_id(recorded)
-    return commit is None or not source.git.succeeds(
-        "merge-base", "--is-ancestor", target.commit, commit
-    )
-
-
-def _number(name: str) -> Any:
+def release_number(name: str) -> "Number | None":
+    """Return the number (PEP 440) that a tag or a heading names, or None if it names none."""
     from packaging.version import InvalidVersion, Version
 
     try:
-        return Version(re.sub(r"-\d+-g[0-9a-f]+$", "", name))
+        return Version(name)
     except InvalidVersion:
         return None
 
 
 def carried_version(url: str) -> str | None:
     """Return the version that the package itself carries of the template at a URL, if it does."""
-    if not PIN.is_file() or url != canonical_url():
+    if not _PIN.is_file() or url != _canonical_url():
         return None
-    return str(json.loads(PIN.read_text(encoding="utf-8"))["name"])
+    return str(json.loads(_PIN.read_text(encoding="utf-8"))["name"])
 
 
-def canonical_url() -> str:
+def _canonical_url() -> str:
     """Return the URL the package was installed from, or the repository in its metadata."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
-        installed = distribution(DISTRIBUTION)
+        installed = distribution(_DISTRIBUTION)
     except PackageNotFoundError:
         raise LichError(
-            f"{DISTRIBUTION} is not installed, so it has no template: give one with --template."
+            f"{_DISTRIBUTION} is not installed, so it has no template: give one with --template."
         ) from None
     direct = json.loads(installed.read_text("direct_url.json") or "{}")
     if direct.get("vcs_info", {}).get("vcs") == "git":
@@ -151,23 +138,27 @@ def canonical_url() -> str:
         label, _, url = entry.partition(",")
         if label.strip().lower() == "repository":
             return _recordable(url.strip())
-    raise LichError(f"{DISTRIBUTION} names no repository: give a template with --template.")
+    raise LichError(f"{_DISTRIBUTION} names no repository: give a template with --template.")
 
 
 def default_source(workspace: Path) -> Source:
-    """Return the template that belongs to this package."""
-    checkout = PACKAGE.parent
+    """Return the template that belongs to this package; `workspace` may hold a copy of it."""
+    checkout = _PACKAGE.parent
     if (checkout / "copier.yml").is_file() and (checkout / ".git").exists():
         return Source(str(checkout), checkout, start="HEAD")
-    return _canonical(canonical_url(), workspace)
+    return _canonical(_canonical_url(), workspace)
 
 
 def find_source(given: str, workspace: Path, *, network: bool = False) -> Source:
-    """Return the template at a path or URL; `network` passes over what the package holds."""
+    """Return the template at a path or URL.
+
+    A copy that is made of it is in the user's cache, or else in `workspace`; `network` passes
+    over the copy that the package holds. Raises LichError if there is no template to read.
+    """
     path = Path(given).expanduser()
     if _is_path(given, path):
         return _local(given, path)
-    if not network and BUNDLE.is_file() and given == canonical_url():
+    if not network and _BUNDLE.is_file() and given == _canonical_url():
         return _canonical(given, workspace)
     return _fetched(_recordable(given), workspace)
 
@@ -209,14 +200,15 @@ def _local(given: str, path: Path) -> Source:
 
 
 def _canonical(url: str, workspace: Path) -> Source:
-    if not BUNDLE.is_file():
+    if not _BUNDLE.is_file():
         return _fetched(url, workspace)
-    pin = str(json.loads(PIN.read_text(encoding="utf-8"))["commit"])
+    pin = str(json.loads(_PIN.read_text(encoding="utf-8"))["commit"])
     address = _address(url)
-    settings = {f"url.{BUNDLE}.insteadOf": address, "protocol.file.allow": "always"}
+    settings = {f"url.{_BUNDLE}.insteadOf": address, "protocol.file.allow": "always"}
     repository = workspace / "bundle.git"
     if not repository.exists():
-        _mirror(address, repository, settings)
+        _init(repository)
+        _fetch(address, Git(repository, settings))
     return Source(url, repository, start=pin)
 
 
@@ -229,39 +221,46 @@ def _fetched(url: str, workspace: Path) -> Source:
     cache = _cache() / f"{hashlib.sha256(address.encode()).hexdigest()}.git"
     try:
         if (cache / "HEAD").is_file():
-            _fetch(address, cache, {})
+            _refresh(address, cache)
         else:
             cache.parent.mkdir(parents=True, exist_ok=True)
             # Made beside its place and renamed, so that no half copy is ever taken for a whole.
             with tempfile.TemporaryDirectory(dir=cache.parent) as staging:
-                _mirror(address, Path(staging, "repo.git"), {})
+                _clone(address, Path(staging, "repo.git"))
                 Path(staging, "repo.git").rename(cache)
-        return Source(url, cache, remote=True)
+        return Source(url, cache)
     except (OSError, LichError) as problem:
         shutil.rmtree(workspace / "fetched.git", ignore_errors=True)
         try:
-            _mirror(address, workspace / "fetched.git", {})
+            _clone(address, workspace / "fetched.git")
         except LichError:
             raise LichError(
                 f"The template {url} cannot be fetched ({problem}): check the address and the "
                 "network, or give another source with --template."
             ) from problem
-        return Source(url, workspace / "fetched.git", remote=True)
+        return Source(url, workspace / "fetched.git")
 
 
-def _mirror(address: str, repository: Path, settings: Mapping[str, str]) -> None:
-    git = Git(repository.parent, settings)
-    git("init", "--quiet", "--bare", "--template=", "--", str(repository))
-    _fetch(address, repository, settings)
+def _clone(address: str, repository: Path) -> None:
+    _init(repository)
+    _refresh(address, repository)
 
 
-def _fetch(address: str, repository: Path, settings: Mapping[str, str]) -> None:
-    git = Git(repository, settings)
-    wanted = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-    git("fetch", "--quiet", "--force", "--prune", "--no-tags", "--", address, *wanted)
+def _refresh(address: str, repository: Path) -> None:
+    git = Git(repository)
+    _fetch(address, git)
     listed = git("ls-remote", "--symref", "--", address, "HEAD").split()
     if listed[:1] == ["ref:"]:
         git("symbolic-ref", "HEAD", listed[1])
+
+
+def _init(repository: Path) -> None:
+    Git(repository.parent)("init", "--quiet", "--bare", "--template=", "--", str(repository))
+
+
+def _fetch(address: str, git: Git) -> None:
+    wanted = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    git("fetch", "--quiet", "--force", "--prune", "--no-tags", "--", address, *wanted)
 
 
 def _address(url: str) -> str:

@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to through its own pipe: opens a page, measures it, takes its picture."""
+"""A headless Chromium, driven through its debugging pipe: opens, measures and pictures pages."""
 
 import base64
 import json
@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.kit.processes import stop
+
 CHROMIUM = shutil.which("chromium")
 
-# Nothing but the page asks for anything.
+# Nothing but the page sends requests.
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -135,9 +137,4 @@ def chromium(profile: Path) -> Iterator[Browser]:
     finally:
         os.close(write_ours)
         os.close(read_ours)
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)

@@ -1,4 +1,4 @@
-"""Knows a template's questions and checks answers against them before anything is rendered."""
+"""A template's questions, and what checks answers against them before anything is rendered."""
 
 import functools
 import json
@@ -15,12 +15,11 @@ __all__ = [
     "RUNNER",
     "Question",
     "Questions",
-    "check_answers",
-    "fingerprint",
     "parse_pairs",
+    "public",
     "read_config",
     "read_data_file",
-    "recorded_fingerprint",
+    "was_edited",
 ]
 
 ANSWERS_FILE: Final = ".copier-answers.yml"
@@ -51,8 +50,8 @@ class Question:
         """Say what is wrong with an answer, or return None."""
         if self.many:
             return None
-        if (wrong := _type_problem(self.type, answer)) is not None:
-            return wrong
+        if (problem := _type_problem(self.type, answer)) is not None:
+            return problem
         if self.choices and str(answer) not in map(str, self.choices):
             return f"choose one of {', '.join(map(str, self.choices))}"
         return None
@@ -64,19 +63,36 @@ class Questions(dict[str, Question]):
     @classmethod
     def read(cls, template: Path) -> "Questions":
         """Read them from the copier.yml in a folder."""
-        return cls(
-            (name, _question(name, value))
-            for name, value in read_config(template).items()
-            if not name.startswith("_")
-        )
+        config = public(read_config(template))
+        return cls((name, _question(name, value)) for name, value in config.items())
 
     def asked(self) -> list[str]:
         """Return the names of the questions that a person can answer."""
         return [name for name, question in self.items() if not question.computed]
 
+    def check(self, answers: Mapping[str, Any]) -> None:
+        """Refuse answers to unknown questions, and those of a wrong type or choice."""
+        for name, answer in answers.items():
+            question = self.get(name)
+            if question is None or question.computed:
+                import difflib
+
+                asked = self.asked()
+                close = difflib.get_close_matches(name, asked, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(asked)}."
+                raise LichError(f"The template has no question {name!r}: {hint}")
+            if (problem := question.problem(answer)) is not None:
+                option = "--task-runner" if name == RUNNER else f"-d {name}=…"
+                raise LichError(f"{answer!r} is no answer to {name} ({option}): {problem}.")
+
+
+def public(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return answers without the names that Copier keeps for itself."""
+    return {name: answer for name, answer in answers.items() if not name.startswith("_")}
+
 
 def read_config(template: Path) -> dict[str, Any]:
-    """Return what the copier.yml in a folder says."""
+    """Return the content of the copier.yml in a folder: settings, and questions by name."""
     for name in ("copier.yml", "copier.yaml"):
         if (template / name).is_file():
             return _parse_config((template / name).read_text(encoding="utf-8"))
@@ -111,7 +127,7 @@ def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def read_data_file(path: Path) -> dict[str, Any]:
-    """Read answers from a YAML file; what Copier keeps for itself in one is passed over."""
+    """Read answers from a YAML file."""
     import yaml
 
     try:
@@ -128,49 +144,30 @@ def read_data_file(path: Path) -> dict[str, Any]:
         raise LichError(
             f"The data file {path} holds no `question: answer` lines: write one a line."
         )
-    return {str(key): value for key, value in data.items() if not str(key).startswith("_")}
+    return public({str(key): value for key, value in data.items()})
 
 
-def check_answers(answers: Mapping[str, Any], questions: Questions) -> None:
-    """Refuse answers to unknown questions, and those of a wrong type or choice."""
-    for name, answer in answers.items():
-        question = questions.get(name)
-        if question is None or question.computed:
-            import difflib
-
-            asked = questions.asked()
-            close = difflib.get_close_matches(name, asked, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(asked)}."
-            raise LichError(f"The template has no question {name!r}: {hint}")
-        if (problem := question.problem(answer)) is not None:
-            option = "--task-runner" if name == RUNNER else f"-d {name}=…"
-            raise LichError(f"{answer!r} is no answer to {name} ({option}): {problem}.")
-
-
-def fingerprint(answers: Mapping[str, Any]) -> str:
-    """Return the fingerprint of recorded answers, as the template computes it."""
+def was_edited(text: str, answers: Mapping[str, Any]) -> bool:
+    """Tell whether the fingerprint in an answers file, if it has one, is not of these answers."""
     import hashlib
 
-    told = json.dumps({**answers, "_src_path": ""}, sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def recorded_fingerprint(text: str) -> str | None:
-    """Return the fingerprint that an answers file holds, if it holds one."""
-    found = _FINGERPRINT.search(text)
-    return found.group(1) if found else None
+    recorded = _FINGERPRINT.search(text)
+    if recorded is None:
+        return False
+    # As the template computes it.
+    content = json.dumps({**answers, "_src_path": ""}, sort_keys=True, default=str)
+    return recorded[1] != hashlib.sha256(content.encode()).hexdigest()
 
 
 def _question(name: str, details: Any) -> Question:
     if not isinstance(details, dict):
         details = {"default": details}
-    default = details.get("default")
-    kind = str(details.get("type") or _implied_type(default))
+    kind = details.get("type") or _implied_type(details.get("default"))
     choices = details.get("choices") or ()
     values = list(choices.values() if isinstance(choices, dict) else choices)
     return Question(
         name,
-        kind,
+        str(kind),
         # Choices that a template computes are for Copier to check.
         () if isinstance(choices, str) or "{{" in str(values) else tuple(map(_value, values)),
         many=bool(details.get("multiselect", False)),

@@ -5,21 +5,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import ClassVar
 
-START_TIMEOUT = 60.0
+from tests.kit.ports import free_port
+from tests.kit.waiting import until
 
-# Debian's script on the PATH changes the user; the one behind it runs as whoever starts it.
+# Debian's script on the PATH changes the user; the one behind it runs as the user who starts it.
 RABBITMQ = [Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server")]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:
@@ -43,6 +36,11 @@ class Server:
     def program(cls) -> str | None:
         raise NotImplementedError
 
+    @property
+    def url(self) -> str:
+        """The address for a client."""
+        raise NotImplementedError
+
     def command(self) -> list[str]:
         raise NotImplementedError
 
@@ -58,11 +56,21 @@ class Server:
                 self.command(), env=os.environ | self.environment(), cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self.answers():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.1)
+        until(self._answers_while_it_runs, describe=self.log.read_text)
+
+    def _answers_while_it_runs(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, self.log.read_text()
+        return self.answers()
+
+    def reply(self, message: bytes) -> bytes:
+        """Return the beginning of what the server replies, nothing if it does not."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(message)
+                return connection.recv(16)
+        except OSError:
+            return b""
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process
@@ -96,12 +104,7 @@ class Redis(Server):
         ]  # fmt: skip
 
     def answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-        except OSError:
-            return False
+        return self.reply(b"PING\r\n").startswith(b"+PONG")
 
 
 class RabbitMQ(Server):
@@ -141,12 +144,7 @@ class RabbitMQ(Server):
         }
 
     def answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"AMQP\x00\x00\x09\x01")
-                return bool(connection.recv(1))
-        except OSError:
-            return False
+        return self.reply(b"AMQP\x00\x00\x09\x01") != b""
 
     def close(self) -> None:
         super().close()

@@ -1,0 +1,153 @@
+"""Thousands of Celery jobs while workers are killed and the broker is restarted.
+
+Each job adds a line to a ledger together with a note under its id, as the generated project's
+services do. Workers are killed with all their processes (SIGKILL) at random moments, the broker
+as well.
+"""
+
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kit.brokers import Redis, Server
+from tests.kit.celery_project import Project, Refused, Worker, generate
+
+__all__ = ["Result", "storm"]
+
+WORKERS = 2
+BATCH = 50
+QUIET = 90.0
+"""Give up when no job was done for so many seconds."""
+
+
+@dataclass
+class Result:
+    """What was done in one run, and how often a fault was injected."""
+
+    broker: str
+    jobs: int
+    kills: int = 0
+    restarts: int = 0
+    exits: int = 0
+    seconds: float = 0.0
+    runs: int = 0
+    lost: int = 0
+    twice: int = 0
+
+
+def storm(
+    kind: type[Server],
+    folder: Path,
+    *,
+    jobs: int,
+    kills: int,
+    restarts: int,
+    seed: int | None = None,
+) -> Result:
+    """Do so many jobs while workers and the broker are killed, and count what was done.
+
+    `kind` is the broker's; the same `seed` gives the same random moments.
+    """
+    with ExitStack() as stack:
+        redis = Redis(folder / "redis")
+        broker = redis if kind is Redis else kind(folder / "broker")
+        for server in {redis, broker}:
+            stack.callback(server.close)
+            server.start()
+        project = generate(folder / "sample", broker, redis)
+        stack.callback(project.close_console)
+        workers = [project.start_worker("-n", f"{number}@%h") for number in range(WORKERS)]
+        stack.callback(_stop, workers)
+        result = Result(kind.name, jobs)
+        begun = time.monotonic()
+        sender = threading.Thread(target=_send, args=(project, jobs))
+        sender.start()
+        _inject_faults(project, workers, result, kills, restarts, random.Random(seed))
+        sender.join()
+        result.seconds = time.monotonic() - begun
+        _count(project, result)
+        return result
+
+
+def _stop(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.stop()
+
+
+def _send(project: Project, jobs: int) -> None:
+    """Enqueue the jobs; what was refused is sent again under its old id."""
+    for first in range(0, jobs, BATCH):
+        while True:
+            try:
+                project.ask("enqueue_effects", first, min(BATCH, jobs - first))
+                break
+            except Refused as error:
+                print(f"refused: {error}", file=sys.stderr)
+                time.sleep(1)
+
+
+def _inject_faults(
+    project: Project,
+    workers: list[Worker],
+    result: Result,
+    kills: int,
+    restarts: int,
+    dice: random.Random,
+) -> None:
+    """Kill workers and restart the broker at random moments until all jobs are done."""
+    faults = ["kill"] * kills + ["restart"] * restarts
+    dice.shuffle(faults)
+    moments = sorted(dice.uniform(0.02, 0.95) * result.jobs for _ in faults)
+    last, changed = 0, time.monotonic()
+    while last < result.jobs:
+        time.sleep(0.2)
+        done = _effects(project)
+        if done != last:
+            last, changed = done, time.monotonic()
+        if time.monotonic() - changed > QUIET:
+            return
+        for number, worker in enumerate(workers):
+            if worker.process.poll() is not None:
+                result.exits += 1
+                workers[number] = project.start_worker("-n", f"{number}@%h", wait=False)
+        if moments and done >= moments[0]:
+            moments.pop(0)
+            if faults.pop() == "kill":
+                victim = dice.randrange(len(workers))
+                workers[victim].kill()
+                workers[victim] = project.start_worker("-n", f"{victim}@%h", wait=False)
+                result.kills += 1
+            else:
+                project.broker.kill()
+                time.sleep(dice.uniform(0, 2))
+                project.broker.start()
+                result.restarts += 1
+
+
+def _effects(project: Project) -> int:
+    """Return the number of jobs that had their effect."""
+    return len(_ledger(project))
+
+
+def _ledger(project: Project) -> Counter[str]:
+    """Return how often each job had its effect."""
+    path = project.folder / "data/app.db"
+    with closing(sqlite3.connect(path, timeout=30)) as database:
+        try:
+            return Counter(key for (key,) in database.execute("SELECT key FROM ledger"))
+        except sqlite3.OperationalError:
+            return Counter()
+
+
+def _count(project: Project, result: Result) -> None:
+    """Compare what was done with what was asked for."""
+    done = _ledger(project)
+    result.lost = sum(done[f"effect-{number}"] == 0 for number in range(result.jobs))
+    result.twice = sum(times > 1 for times in done.values())
+    result.runs = (project.folder / "data/runs.txt").read_text().count(" started ")
