@@ -16,7 +16,7 @@ from tests.temporal.conftest import QUEUE, Stack, report
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
 HEARTBEAT_TIMEOUT = 15.0
-"""What the import's workflow sets."""
+"""What `internal/runner/workflow.py` sets."""
 
 
 async def send(stack: Stack, number: int, pause: float = 0) -> list[WorkflowHandle[Any, Any]]:
@@ -24,8 +24,8 @@ async def send(stack: Stack, number: int, pause: float = 0) -> list[WorkflowHand
     jobs = []
     for index in range(number):
         job = await stack.client.start_workflow(
-            "EmailNotificationWorkflow",
-            args=[f"{index}@example.com", "Hello"],
+            "email",
+            {"to": f"{index}@example.com", "subject": "Hello"},
             id=f"email-{index}",
             task_queue=QUEUE,
         )
@@ -36,7 +36,7 @@ async def send(stack: Stack, number: int, pause: float = 0) -> list[WorkflowHand
 
 async def start_import(stack: Stack, rows: int) -> WorkflowHandle[Any, Any]:
     return await stack.client.start_workflow(
-        "ImportContactsWorkflow", stack.contacts_file(rows), id="import-1", task_queue=QUEUE
+        "import", {"file": stack.contacts_file(rows)}, id="import-1", task_queue=QUEUE
     )
 
 
