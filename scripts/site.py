@@ -57,7 +57,12 @@ def prepare(language: str, sources: Path) -> None:
     shutil.copy(ROOT / f"docs/{language}.yml", sources)
     (pages / "index.md").write_text(home(language))
     for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
-        (pages / PAGES[name]).write_text(left_to_right((ROOT / name).read_text(), language))
+        text = (ROOT / name).read_text().replace("](docs/", "](")
+        (pages / PAGES[name]).write_text(left_to_right(text, language))
+    (pages / "decisions").mkdir()
+    for page in (ROOT / "docs/decisions").iterdir():
+        text = left_to_right(page.read_text(), language)
+        (pages / "decisions" / page.name).write_text(text)
     (pages / "guide").mkdir()
     for runner in RUNNERS:
         project = render(
