@@ -2,14 +2,16 @@
 
 Measures a generated project (its development server, its worker) and, in the same run on the
 same machine, the peer: Temporal's development server and a worker, both with default settings; and what
-it costs to keep the jobs: the project with a server that has them in memory only. Two jobs, the
-same for all: one whose activity does nothing, and the project's e-mail, into the outbox.
+it costs to keep the jobs: the project with a server that has them in memory only. Two jobs, files
+of the project's internal/jobs and workflows of one activity of the peer: one that does nothing, and
+an e-mail, into the outbox.
 
 Usage: python -m benchmarks.temporal_latency [JOBS]
 """
 
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from temporalio.client import Client
@@ -36,7 +39,12 @@ ROUNDS = 3
 
 IN_PROJECT = Path(__file__).with_name("in_project")
 
-JOBS: dict[str, tuple[str, list[str]]] = {
+JOBS: dict[str, tuple[str, list[Any]]] = {
+    "nothing": ("nothing", [{}]),
+    "e-mail": ("email", [{"to": "ada@example.com", "subject": "Hello"}]),
+}
+
+PEERS: dict[str, tuple[str, list[Any]]] = {
     "nothing": ("Nothing", []),
     "e-mail": ("EmailNotificationWorkflow", ["ada@example.com", "Hello"]),
 }
@@ -44,10 +52,11 @@ JOBS: dict[str, tuple[str, list[str]]] = {
 
 @dataclass(frozen=True)
 class Stack:
-    """A server's command, the file of a worker, and how the client compresses, as that worker does."""
+    """The commands of a server and a worker, what it does, and how the client compresses."""
 
     server: list[str]
-    worker: str
+    worker: list[str]
+    jobs: dict[str, tuple[str, list[Any]]]
     compression: GrpcCompression
 
 
@@ -79,6 +88,9 @@ def main() -> None:
     measured: dict[str, Measured] = defaultdict(Measured)
     with tempfile.TemporaryDirectory() as folder:
         project = render(Path(folder) / "project", {"task_runner": "temporal"})
+        shutil.copy(
+            IN_PROJECT / "temporal_nothing_job.py", project / "internal" / "jobs" / "nothing.py"
+        )
         for _ in range(ROUNDS):
             port = free_port(also=1000)
             for name, stack in stacks(port).items():
@@ -98,12 +110,13 @@ def stacks(port: int) -> dict[str, Stack]:
     generated = [sys.executable, "-m", "dev.engine"]
     in_memory = [sys.executable, str(IN_PROJECT / "temporal_server_in_memory.py"), str(port)]
     default = [str(tool("temporal")), "server", "start-dev", "--headless", "--port", str(port)]
-    worker = "temporal_generated_worker.py"
+    worker = [sys.executable, "-m", "internal.workers.main"]
+    default_worker = [sys.executable, str(IN_PROJECT / "temporal_default_worker.py")]
     return {
-        "generated": Stack(generated, worker, GrpcCompression.NONE),
-        "in memory": Stack(in_memory, worker, GrpcCompression.NONE),
+        "generated": Stack(generated, worker, JOBS, GrpcCompression.NONE),
+        "in memory": Stack(in_memory, worker, JOBS, GrpcCompression.NONE),
         "defaults": Stack(
-            [*default, "--log-level", "error"], "temporal_default_worker.py", GrpcCompression.GZIP
+            [*default, "--log-level", "error"], default_worker, PEERS, GrpcCompression.GZIP
         ),
     }
 
@@ -111,7 +124,7 @@ def stacks(port: int) -> dict[str, Stack]:
 async def measure(port: int, stack: Stack, jobs: int, measured: Measured) -> None:
     """Do so many of each job together, and a third as many one by one."""
     client = await connect(port, stack)
-    for name, job in JOBS.items():
+    for name, job in stack.jobs.items():
         await do_together(client, job, 50)
         measured.one_by_one[name] += [await do(client, job) for _ in range(jobs // 3)]
         start = time.perf_counter()
@@ -124,7 +137,7 @@ def p95(times: list[float]) -> float:
     return statistics.quantiles(times, n=20)[18]
 
 
-async def do_together(client: Client, job: tuple[str, list[str]], jobs: int) -> list[float]:
+async def do_together(client: Client, job: tuple[str, list[Any]], jobs: int) -> list[float]:
     """Do many jobs at a time, and return the seconds that each took."""
     waiting = iter(range(jobs))
     times: list[float] = []
@@ -137,7 +150,7 @@ async def do_together(client: Client, job: tuple[str, list[str]], jobs: int) -> 
     return times
 
 
-async def do(client: Client, job: tuple[str, list[str]]) -> float:
+async def do(client: Client, job: tuple[str, list[Any]]) -> float:
     """Do one job, and return the seconds it took."""
     workflow, arguments = job
     start = time.perf_counter()
@@ -181,7 +194,7 @@ def run(stack: Stack, project: Path, port: int) -> Iterator[None]:
         # As everywhere but in a few test environments, Python keeps what it compiled.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with ExitStack() as running:
-            for command in (stack.server, [sys.executable, str(IN_PROJECT / stack.worker)]):
+            for command in (stack.server, stack.worker):
                 process = subprocess.Popen(
                     command, cwd=project, env=environment,
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -104,8 +104,11 @@ async def _in_thread(
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         context.stop_requested = True
-        _, unfinished = await asyncio.wait({work}, timeout=THREAD_GRACE)
-        if unfinished:
+        await asyncio.wait({work}, timeout=THREAD_GRACE)
+        if work.done():
+            # However it ended, it was told to.
+            work.exception()
+        else:
             _log.warning("the thread goes on: its code did not call ctx.report")
         raise
 

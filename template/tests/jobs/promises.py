@@ -209,6 +209,30 @@ class Steps(Workflow):
         return ctx.key.rpartition(".")[0]
 
 
+class Resumed(Workflow):
+    """Fail in the last step, unless that was tried before."""
+
+    kind = "test-resumed"
+    policy = QUICK
+
+    async def run(self, ctx: WorkflowContext) -> list[str]:
+        """Run two steps, with a pause between them."""
+        first = await ctx.step(self.write)
+        await ctx.sleep(timedelta(days=3))
+        return [first, await ctx.step(self.fail_once)]
+
+    async def write(self, ctx: JobContext) -> str:
+        """Note the step."""
+        note(Steps.key_of(ctx), "first")
+        return ctx.key
+
+    async def fail_once(self, ctx: JobContext) -> str:
+        """Fail for good, the first time."""
+        if note(Steps.key_of(ctx), "last").count("last") == 1:
+            raise PermanentError("not yet")
+        return ctx.key
+
+
 class Clock(Workflow):
     """Look at a clock, as a workflow must not."""
 

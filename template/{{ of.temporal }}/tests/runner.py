@@ -93,6 +93,8 @@ def server() -> Iterator[str]:
     long_histories = (
         *("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=20"),
         *("--dynamic-config-value", 'history.workflowIdReuseMinimalInterval="0s"'),
+        # Otherwise, the shortest pause is a second.
+        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="1ms"'),
     )
     with process(command(port, "--headless", "--log-level", "error", *long_histories)):
         # For a moment, it listens before it answers.

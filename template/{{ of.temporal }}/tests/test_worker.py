@@ -2,10 +2,10 @@
 
 import asyncio
 import dataclasses
-import importlib
 import os
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from api.main import app
-from internal import jobs
+from internal import workers
 from internal.config import Settings
-from internal.workers import worker
-from internal.workers.connection import connect, connection
-from internal.workers.health import Health
-from internal.workers.interceptor import ActivityInterceptor
+from internal.runner import client as jobs
+from internal.runner import native
+from internal.runner.connection import connect, connection
+from internal.runner.health import Health
+from internal.runner.interceptor import ActivityInterceptor
+from internal.runner.worker import build_workers, check_jobs, check_native
 from internal.workers.main import main
 from tests.conftest import free_port
 from tests.runner import until
@@ -38,10 +40,9 @@ def test_the_worker_is_checked_without_a_server(
     assert capsys.readouterr().out == "The worker is complete.\n"
 
 
-async def test_a_workflow_that_is_left_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "WORKFLOWS", worker.WORKFLOWS[1:])
-    with pytest.raises(TypeError, match="EmailNotificationWorkflow must be registered"):
-        await worker.check_registration()
+def test_a_queue_that_this_worker_does_not_take_is_named_by_the_check() -> None:
+    [problem, *_] = check_jobs(Settings(worker_queues=frozenset({"some-other-queue"})))
+    assert "is enqueued to the queue 'default', which WORKER_QUEUES does not name." in problem
 
 
 async def test_an_import_that_is_not_passed_through_is_refused(
@@ -55,12 +56,14 @@ async def test_an_import_that_is_not_passed_through_is_refused(
         "    @workflow.run\n"
         "    async def run(self) -> None: ...\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    careless = importlib.import_module("careless")
-    monkeypatch.setattr(worker, "WORKFLOWS", [*worker.WORKFLOWS, careless.Careless])
-    with pytest.raises(RuntimeError, match="Careless") as refusal:
-        await worker.check_registration()
-    assert "internal" in str(refusal.value.__cause__)
+    # A file beside those of internal/workers is found like them.
+    monkeypatch.setattr(workers, "__path__", [*workers.__path__, str(tmp_path)])
+    native.native_workflows.cache_clear()
+    problem = await check_native()
+    native.native_workflows.cache_clear()
+    assert problem is not None
+    assert "Careless" in problem
+    assert "internal" in problem
 
 
 class Endless(ActivityInboundInterceptor):
@@ -70,7 +73,7 @@ class Endless(ActivityInboundInterceptor):
         await asyncio.sleep(60)
 
 
-async def test_an_attempt_ends_before_the_server_starts_the_next() -> None:
+async def test_an_attempt_at_a_native_activity_ends_before_the_server_starts_the_next() -> None:
     environment = ActivityEnvironment()
     limit = timedelta(seconds=0.1)
     environment.info = dataclasses.replace(environment.info, start_to_close_timeout=limit)
@@ -89,20 +92,34 @@ def test_the_worker_waits_for_its_server_and_ends_when_it_is_told() -> None:
         assert waiting.wait(5) == 0
 
 
-async def test_the_worker_is_ready_while_the_server_sees_it(
+async def test_the_worker_is_ready_while_the_server_sees_it_poll_each_queue(
     temporal: Client, own_queue: Settings
 ) -> None:
     health, port = Health(), free_port()
+    settings = own_queue.model_copy(update={"worker_queues": frozenset({"default", "slow"})})
+    first, second = build_workers(temporal, settings)
     async with health.serve(port), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
 
         async def ready() -> bool:
             return (await http.get("/readyz")).is_success
 
         assert (await http.get("/livez")).is_success
+        async with first, health.watch([first, second]):
+            await asyncio.sleep(0.7)
+            assert not await ready()
+            async with second:
+                await until(ready)
         assert not await ready()
-        async with worker.build_worker(temporal, own_queue) as running, health.watch(running):
-            await until(ready)
-        assert not await ready()
+
+
+async def test_a_worker_takes_only_the_queues_that_it_is_given(
+    temporal: Client, own_queue: Settings
+) -> None:
+    settings = own_queue.model_copy(update={"worker_queues": frozenset({"slow"})})
+    async with AsyncExitStack() as running:
+        [worker] = build_workers(temporal, settings)
+        await running.enter_async_context(worker)
+        assert worker.task_queue == f"{own_queue.temporal_task_queue}-slow"
 
 
 @pytest.mark.parametrize("missing", ["server", "namespace"])

@@ -1,6 +1,10 @@
 """What is true of jobs because they are Temporal workflows."""
 
-from typing import Any
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -10,134 +14,196 @@ from temporalio.client import (
     ScheduleActionExecutionStartWorkflow,
     ScheduleHandle,
     WorkflowFailureError,
-    WorkflowHandle,
 )
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+from temporalio.testing import ActivityEnvironment
 
 from internal.config import Settings, get_settings
-from internal.services.contacts import Progress
-from internal.workers.schedules import schedule_clean_up
-from internal.workers.worker import build_worker
-from internal.workers.workflows import EmailNotificationWorkflow, ImportContactsWorkflow
-from tests.conftest import Mailbox
+from internal.runner import (
+    Definition,
+    NotEnqueued,
+    Policy,
+    client,
+    enqueue_many,
+    schedules,
+    watchdog,
+    worker,
+)
+from internal.runner.registry import Registry
+from internal.runner.schedules import schedule_id, update_schedules
+from tests.api import post, wait
+from tests.conftest import free_port
+from tests.jobs.promises import Add, WaitAsync
 from tests.runner import until
-from tests.test_jobs import ENDLESS, contacts_file, imported, shorten, someone, wait
+from tests.test_promises import notes
 
 
-def schedule_of(client: Client, settings: Settings) -> ScheduleHandle:
-    return client.get_schedule_handle(f"{settings.temporal_task_queue}-clean-up")
+@asynccontextmanager
+async def workers(temporal: Client, settings: Settings) -> AsyncIterator[None]:
+    async with AsyncExitStack() as running:
+        for each in worker.build_workers(temporal, settings):
+            await running.enter_async_context(each)
+        yield
 
 
-async def test_any_client_can_send_an_email(runner: None, mailbox: Mailbox) -> None:
-    to = someone()
-    settings = get_settings()
-    any_client = await Client.connect(settings.temporal_address)
-    result = await any_client.execute_workflow(
-        "EmailNotificationWorkflow",
-        args=[to, "Welcome"],
-        id=f"any id / {to}",
-        task_queue=settings.temporal_task_queue,
-    )
-    assert result is True
-    assert len(mailbox.to(to)) == 1
+class Nightly(Add):
+    """A job with a schedule."""
+
+    kind = "test-add"
+    policy = Policy(schedule="0 3 * * *")
 
 
-async def test_a_wrong_argument_is_not_tried_again(temporal: Client, runner: None) -> None:
+def schedule(monkeypatch: pytest.MonkeyPatch, *jobs: type[Definition]) -> None:
+    """Let the project have these jobs only."""
+    known = Registry({job.kind: job for job in jobs}, ())
+    monkeypatch.setattr(schedules, "registry", lambda: known)
+
+
+def schedule_of(temporal: Client, settings: Settings) -> ScheduleHandle:
+    return temporal.get_schedule_handle(schedule_id(settings, Nightly.kind))
+
+
+async def test_a_workflow_that_nobody_knows_fails_at_once(temporal: Client, runner: None) -> None:
     with pytest.raises(WorkflowFailureError) as failure:
         await temporal.execute_workflow(
-            EmailNotificationWorkflow.run,
-            args=[someone(), "a line\nBcc: everyone@example.com"],
+            "no-such-kind", {}, id=uuid4().hex, task_queue=get_settings().temporal_task_queue
+        )
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert "no job and no workflow of the kind 'no-such-kind'" in failure.value.cause.message
+
+
+async def test_input_that_misfits_fails_at_once(temporal: Client, runner: None) -> None:
+    with pytest.raises(WorkflowFailureError) as failure:
+        await temporal.execute_workflow(
+            Add.kind,
+            {"numbers": "x"},
             id=uuid4().hex,
             task_queue=get_settings().temporal_task_queue,
         )
-    assert isinstance(failure.value.cause, ActivityError)
-    assert isinstance(failure.value.cause.cause, ApplicationError)
-    assert failure.value.cause.cause.type == "ValueError"
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.type == "ValidationError"
 
 
-def test_a_failed_job_says_why(client: TestClient) -> None:
-    job_id = client.post("/jobs/import", json={"file": "nowhere.csv"}).json()["id"]
-    reason = "InvalidFile: There is no file nowhere.csv in the imports folder."
-    assert wait(client, job_id)["error"] == reason
+async def test_a_workflow_with_a_long_history_goes_on_in_a_new_run(
+    temporal: Client, client: TestClient
+) -> None:
+    job_id = post(client, "test-steps", {"fail_once": True})
+    assert wait(client, job_id)["state"] == "succeeded"
+    description = await temporal.get_workflow_handle(job_id).describe()
+    assert description.raw_description.workflow_execution_info.first_run_id != description.run_id
+    assert notes(job_id).count("right") == 1
 
 
-async def test_another_worker_goes_on_with_an_import(temporal: Client, own_queue: Settings) -> None:
-    file = contacts_file(rows=ENDLESS)
-    job: WorkflowHandle[Any, dict[str, int]]
+async def test_a_job_whose_worker_is_stopped_goes_on_with_another(
+    temporal: Client, own_queue: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "GRACE", timedelta(seconds=0.1))
+    job_id = uuid4().hex
 
-    async def has_begun() -> bool:
-        return (await job.describe()).raw_description.pending_activities[:] != []
+    async def has_begun(times: int) -> None:
+        async def begun() -> bool:
+            return notes(job_id).count("begun") == times
 
-    async with build_worker(temporal, own_queue):
+        await until(begun)
+
+    async with workers(temporal, own_queue):
         job = await temporal.start_workflow(
-            ImportContactsWorkflow.run,
-            file,
-            id=uuid4().hex,
-            task_queue=own_queue.temporal_task_queue,
+            WaitAsync.kind, {}, id=job_id, task_queue=own_queue.temporal_task_queue
         )
-        await until(has_begun)
-    done = imported(file)
-    assert done < ENDLESS
-    shorten(file, done + 10)
+        await has_begun(1)
+    async with workers(temporal, own_queue):
+        # Its policy allows one attempt.
+        await has_begun(2)
+        await job.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await job.result()
 
-    async with build_worker(temporal, own_queue):
-        assert await job.result() == {"rows": done + 10}
-    assert imported(file) == done + 10
 
-
-async def test_a_long_import_goes_on_in_a_new_run(
-    temporal: Client, runner: None, client: TestClient
+async def test_a_job_that_blocks_the_worker_is_named(
+    temporal: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = contacts_file(rows=40)
-    job = await temporal.start_workflow(
-        ImportContactsWorkflow.run,
-        args=[file, 5],
-        id=f"import-{uuid4().hex}",
-        task_queue=get_settings().temporal_task_queue,
-    )
-    assert await job.result() == {"rows": 40}
+    monkeypatch.setattr(watchdog, "LIMIT", 0.1)
+    async with watchdog.watching(temporal):
 
-    assert (await job.describe()).run_id != job.first_execution_run_id
-    assert await job.query(ImportContactsWorkflow.progress) == Progress(done=40, total=40)
-    assert wait(client, job.id)["progress"] == {"done": 40, "total": 40}
-    assert imported(file) == 40
+        async def block() -> None:
+            with watchdog.watched(Add(), ActivityEnvironment.default_info()):
+                time.sleep(0.5)  # noqa: ASYNC251 - this is what must not be done
+
+        with caplog.at_level(logging.WARNING):
+            await block()
+    assert "test-add blocks the event loop (tests/jobs/promises.py)" in caplog.text
 
 
-async def test_a_schedule_that_is_made_again_stays_paused(
-    temporal: Client, own_queue: Settings
+async def test_what_could_not_be_enqueued_is_named(
+    engine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await schedule_clean_up(temporal, own_queue)
-    schedule = schedule_of(temporal, own_queue)
-    await schedule.pause(note="The disk is being moved.")
+    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(client, "_client", None)
+    with pytest.raises(NotEnqueued) as error:
+        await enqueue_many({"one": Add(), "two": Add()})
+    assert error.value.job_ids == ("test-add-one", "test-add-two")
+    monkeypatch.setattr(client, "_client", None)
 
-    await schedule_clean_up(temporal, own_queue)
-    state = (await schedule.describe()).schedule.state
+
+async def test_many_jobs_are_enqueued_at_once(client: TestClient) -> None:
+    jobs = await enqueue_many([Add(numbers=[number]) for number in range(20)])
+    assert [wait(client, job.id)["result"] for job in jobs] == [{"total": n} for n in range(20)]
+
+
+async def test_a_schedule_that_is_updated_stays_paused(
+    temporal: Client, own_queue: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule(monkeypatch, Nightly)
+    await update_schedules(temporal, own_queue)
+    nightly = schedule_of(temporal, own_queue)
+    await nightly.pause(note="The disk is being moved.")
+
+    await update_schedules(temporal, own_queue)
+    state = (await nightly.describe()).schedule.state
     assert (state.paused, state.note) == (True, "The disk is being moved.")
 
 
-async def test_other_schedules_are_left_alone(temporal: Client, own_queue: Settings) -> None:
-    other = own_queue.model_copy(update={"temporal_task_queue": uuid4().hex})
-    await schedule_clean_up(temporal, other)
-    before = await schedule_of(temporal, other).describe()
+async def test_a_schedule_that_no_job_has_any_more_is_deleted(
+    temporal: Client, own_queue: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The name of the one project begins with that of the other.
+    name = f"{own_queue.temporal_task_queue}-other"
+    other = own_queue.model_copy(update={"temporal_task_queue": name})
+    schedule(monkeypatch, Nightly)
+    await update_schedules(temporal, own_queue)
+    await update_schedules(temporal, other)
 
-    for _ in range(2):
-        await schedule_clean_up(temporal, own_queue)
-    after = await schedule_of(temporal, other).describe()
-    assert after.info.last_updated_at == before.info.last_updated_at
+    schedule(monkeypatch)
+
+    async def is_deleted() -> bool:
+        # The list of schedules may be a moment late.
+        await update_schedules(temporal, own_queue)
+        try:
+            await schedule_of(temporal, own_queue).describe()
+        except RPCError:
+            return True
+        return False
+
+    await until(is_deleted)
+    await schedule_of(temporal, other).describe()
 
 
-async def test_the_schedule_cleans_up(temporal: Client, runner: None, client: TestClient) -> None:
-    schedule = schedule_of(temporal, get_settings())
+async def test_a_schedule_enqueues_its_job(
+    temporal: Client, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule(monkeypatch, Nightly)
+    await update_schedules(temporal, get_settings())
+    nightly = schedule_of(temporal, get_settings())
     runs: list[str] = []
 
     async def has_run() -> bool:
-        for each in (await schedule.describe()).info.recent_actions:
+        for each in (await nightly.describe()).info.recent_actions:
             assert isinstance(each.action, ScheduleActionExecutionStartWorkflow)
             runs.append(each.action.workflow_id)
         return runs != []
 
-    await schedule.trigger()
+    await nightly.trigger()
     await until(has_run)
     job = wait(client, runs[0])
-    assert (job["kind"], job["state"]) == ("cleanup", "succeeded")
-    assert set(job["result"]) == {"outbox_files", "records"}
+    assert (job["kind"], job["state"], job["result"]) == ("test-add", "succeeded", {"total": 3})

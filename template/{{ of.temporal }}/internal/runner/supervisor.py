@@ -20,7 +20,7 @@ from internal.runner.connection import connect
 from internal.runner.health import Health
 from internal.runner.queues import queues_of_worker
 from internal.runner.schedules import update_schedules
-from internal.runner.watchdog import Watchdog
+from internal.runner.watchdog import watching
 from internal.runner.worker import build_workers, check_jobs, check_native, concurrency
 
 MIN_PAUSE = 0.25
@@ -108,17 +108,14 @@ async def _prepare(settings: Settings, *, schedule: bool) -> list[Worker]:
 
 async def _run(workers: Sequence[Worker]) -> None:
     """Run workers until they are told to stop, or one of them fails: then all end."""
-    watchdog = asyncio.create_task(Watchdog(workers[0].client).run())
-    running = [asyncio.create_task(worker.run()) for worker in workers]
-    try:
+    async with watching(workers[0].client):
+        running = [asyncio.create_task(worker.run()) for worker in workers]
         done, others = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
         if others:
             await asyncio.gather(*(worker.shutdown() for worker in workers if worker.is_running))
             await asyncio.wait(others)
         for task in done:
             task.result()
-    finally:
-        watchdog.cancel()
 
 
 async def _is_done(task: asyncio.Task[Any], *events: asyncio.Event) -> bool:

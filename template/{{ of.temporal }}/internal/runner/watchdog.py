@@ -8,8 +8,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from temporalio import activity
@@ -55,29 +55,35 @@ def watched(definition: Definition, info: activity.Info) -> Iterator[None]:
         del _attempts[task]
 
 
-class Watchdog:
-    """Watches the event loop in which it is started."""
+@asynccontextmanager
+async def watching(client: Client) -> AsyncIterator[None]:
+    """Watch the current event loop."""
+    watchdog = _Watchdog(client, asyncio.get_running_loop())
+    thread = threading.Thread(target=watchdog.watch, name="watchdog", daemon=True)
+    thread.start()
+    signs = asyncio.create_task(watchdog.give_signs())
+    try:
+        yield
+    finally:
+        signs.cancel()
+        watchdog.stop.set()
 
-    def __init__(self, client: Client) -> None:
+
+class _Watchdog:
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+        self.stop = threading.Event()
         self._client = client
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._seen = time.monotonic()
-        self._stop = threading.Event()
 
-    async def run(self) -> None:
-        """Watch until this is cancelled."""
-        thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        thread.start()
-        try:
-            while True:
-                self._seen = time.monotonic()
-                await asyncio.sleep(LIMIT / 5)
-        finally:
-            self._stop.set()
+    async def give_signs(self) -> None:
+        while True:
+            self._seen = time.monotonic()
+            await asyncio.sleep(LIMIT / 5)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         blocked = False
-        while not self._stop.wait(LIMIT / 5):
+        while not self.stop.wait(LIMIT / 5):
             silent = time.monotonic() - self._seen
             if silent < LIMIT:
                 blocked = False
