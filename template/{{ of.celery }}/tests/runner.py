@@ -14,7 +14,10 @@ from redis import Redis, RedisError
 
 from dev.engine import command
 from internal.config import get_settings
+from internal.runner import Workflow, records
+from internal.runner.registry import registry
 from tests.conftest import Mailbox, free_port
+from tests.replay import replay_steps
 
 TIMEOUT = 30.0
 
@@ -45,7 +48,7 @@ def running(arguments: list[str], log: Path) -> Iterator[None]:
 
 
 class Worker:
-    """A worker with two processes, which knows the tests' own tasks as well."""
+    """A worker, which knows the tests' own jobs as well."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -53,8 +56,8 @@ class Worker:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        celery = [sys.executable, "-m", "celery", "-A", "internal.celery_app"]
-        options = ["-l", "INFO", "-c", "2", "-I", "tests.tasks", "--without-mingle"]
+        celery = [sys.executable, "-m", "celery", "-A", "tests.celery_app"]
+        options = ["-l", "INFO", "--without-mingle", "--without-gossip"]
         self.log.write_bytes(b"")
         self.process = start([*celery, "worker", *options], self.log)
         until(lambda: " ready." in self.log.read_text())
@@ -90,6 +93,15 @@ def runner(
     worker.start()
     yield worker
     worker.kill()
+
+
+def replay(job_id: str) -> str | None:
+    """Run a workflow that has succeeded again, and return what goes wrong."""
+    job = records.run(records.get(job_id))
+    text, steps = records.run(records.get_steps(job_id))
+    workflow = registry().kinds[job.kind].model_validate_json(text)
+    assert isinstance(workflow, Workflow)
+    return replay_steps(workflow, job_id, steps, job.result)
 
 
 def _answers(url: str) -> bool:
