@@ -10,6 +10,7 @@ A link in a page is the path in the repository, where a forge shows it; here it 
 path on the site. What only the site can show stands in a comment: `<!-- site: ... -->`.
 """
 
+import json
 import posixpath
 import re
 import shutil
@@ -33,6 +34,8 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
+
+DECISIONS = {"en": "Decisions", "fa": "تصمیم‌ها (انگلیسی)"}  # noqa: RUF001 - Persian
 
 # What has no links of the repository: code, and what only the site shows.
 _KEPT = re.compile(r"(^ *```.*?^ *```$|<!-- site: .*? -->)", re.MULTILINE | re.DOTALL)
@@ -67,7 +70,8 @@ def prepare(language: str, sources: Path) -> None:
     """Put all pages of a language into a folder, and its configuration beside it."""
     pages = sources / language
     shutil.copytree(ROOT / "docs/assets", pages / "assets")
-    shutil.copy(ROOT / f"docs/{language}.yml", sources)
+    settings = (ROOT / f"docs/{language}.yml").read_text()
+    (sources / f"{language}.yml").write_text(settings + "".join(decisions(language)))
     shutil.copy(ROOT / "LICENSE", pages / "LICENSE.txt")
     for path in sorted(repository_pages(language)):
         target = pages / str(place(path, language))
@@ -98,6 +102,17 @@ def repository_pages(language: str) -> Iterator[str]:
     for folder in (f"docs/{language}", "docs/decisions"):
         for path in (ROOT / folder).glob("**/*.md"):
             yield path.relative_to(ROOT).as_posix()
+
+
+def decisions(language: str) -> Iterator[str]:
+    """Return the end of the navigation: the decision records, by their titles."""
+    pages = sorted((ROOT / "docs/decisions").glob("*.md"))
+    if pages:
+        yield f"  - {DECISIONS[language]}:\n"
+    for path in pages:
+        title = path.read_text().partition("\n")[0].removeprefix("# ")
+        there = place(path.relative_to(ROOT).as_posix(), language)
+        yield f"      - {json.dumps(title)}: {there}\n"
 
 
 def place(path: str, language: str) -> str | None:
