@@ -45,7 +45,8 @@ docs: .venv/.ready
 .venv/.ready: pyproject.toml
 	@echo "Preparing .venv (once) ..."
 	@if command -v uv >/dev/null; then \
-		uv venv --quiet --allow-existing $(UV_PYTHON_OPTION) .venv && uv pip install --quiet --editable . --group test; \
+		uv venv --quiet --allow-existing $(UV_PYTHON_OPTION) .venv && \
+		uv pip install --quiet --python .venv/bin/python --editable . --group test; \
 	else \
 		$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet --upgrade pip && \
 		.venv/bin/pip install --quiet --editable . --group test; \

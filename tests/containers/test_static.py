@@ -225,7 +225,7 @@ def test_every_image_is_pinned_and_can_come_from_a_mirror(project: Path, compose
 
 
 def test_every_image_that_is_kept_up_to_date_is_run_by_some_project(projects: list[Path]) -> None:
-    kept = yaml.safe_load((ROOT / "images/compose.yaml").read_text())["services"]
+    kept = yaml.safe_load((ROOT / ".github/images/compose.yaml").read_text())["services"]
     run = {
         (name, service["image"].removeprefix("${IMAGE_PREFIX:-}"))
         for project in projects
