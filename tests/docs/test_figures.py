@@ -18,7 +18,7 @@ FIGURES: dict[str, list[tuple[str, str, str, float]]] = {
     ],
     # The timeouts of its workflows are compared with the history of a job: tests/temporal.
     "temporal": [
-        ("finish for up to 25", "تا ۲۵ ثانیه", "internal.workers.worker:GRACE", 25),
+        ("finish for up to 25", "تا ۲۵ ثانیه", "internal.runner.worker:GRACE", 25),
     ],
     "celery": [
         ("twice a second", "هر ثانیه دو بار", "internal.job_lease:RENEW_INTERVAL", 0.5),

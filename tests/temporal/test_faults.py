@@ -2,21 +2,24 @@
 
 import asyncio
 import random
+import shutil
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
 
+from tests.kit.repository import IN_PROJECT
 from tests.kit.waiting import until_async
 from tests.temporal.conftest import QUEUE, Stack, report
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
 HEARTBEAT_TIMEOUT = 15.0
-"""What the import's workflow sets."""
+"""What `internal/runner/workflow.py` sets."""
 
 
 async def send(stack: Stack, number: int, pause: float = 0) -> list[WorkflowHandle[Any, Any]]:
@@ -24,8 +27,8 @@ async def send(stack: Stack, number: int, pause: float = 0) -> list[WorkflowHand
     jobs = []
     for index in range(number):
         job = await stack.client.start_workflow(
-            "EmailNotificationWorkflow",
-            args=[f"{index}@example.com", "Hello"],
+            "email",
+            {"to": f"{index}@example.com", "subject": "Hello"},
             id=f"email-{index}",
             task_queue=QUEUE,
         )
@@ -36,7 +39,7 @@ async def send(stack: Stack, number: int, pause: float = 0) -> list[WorkflowHand
 
 async def start_import(stack: Stack, rows: int) -> WorkflowHandle[Any, Any]:
     return await stack.client.start_workflow(
-        "ImportContactsWorkflow", stack.contacts_file(rows), id="import-1", task_queue=QUEUE
+        "import", {"file": stack.contacts_file(rows)}, id="import-1", task_queue=QUEUE
     )
 
 
@@ -152,7 +155,7 @@ async def test_the_worker_ends_with_0_at_every_sigterm(stack: Stack) -> None:
 
 
 async def test_a_server_that_comes_back_has_lost_nothing(stack: Stack) -> None:
-    number, away = 120, 20.0
+    number, away = 300, 20.0
     worker = await stack.start_worker()
     stack.mailbox.pause = 0.3
     jobs = await send(stack, number)
@@ -178,3 +181,33 @@ async def test_a_server_that_comes_back_has_lost_nothing(stack: Stack) -> None:
     assert working < 5
     assert worker.log.count("no answer from Temporal") == 1
     assert await worker.stop() == 0
+
+
+async def test_every_step_of_every_workflow_is_done_while_workers_are_killed(
+    stack: Stack, tmp_path: Path
+) -> None:
+    number, kills = 30, 10
+    dice = random.Random(7)
+    stack.project = shutil.copytree(stack.project, tmp_path / "project")
+    shutil.copy(IN_PROJECT / "temporal_story.py", stack.project / "internal/jobs/story.py")
+    workers = [await stack.start_worker() for _ in range(2)]
+    jobs = [
+        await stack.client.start_workflow("story", {}, id=f"story-{index}", task_queue=QUEUE)
+        for index in range(number)
+    ]
+    for kill in range(kills):
+        await asyncio.sleep(dice.uniform(0.5, 1.5))
+        await workers[kill % 2].stop(signal.SIGKILL)
+        workers[kill % 2] = stack.start("internal.workers.main")
+    results = await asyncio.gather(*(job.result() for job in jobs))
+
+    traces = {
+        path.name: path.read_text().splitlines() for path in (stack.folder / "data/story").iterdir()
+    }
+    repeated = sum(trace.count("begun") - 1 for trace in traces.values())
+    report(workflows=number, kills=kills, steps=len(traces), begun_again=repeated)
+    assert sorted(key for keys in results for key in keys) == sorted(traces)
+    assert len(traces) == 6 * number
+    assert repeated > 0
+    # One that is done is not done again, but for a kill before the server knows of it.
+    assert sum(trace.count("done") - 1 for trace in traces.values()) <= kills

@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -15,7 +14,6 @@ from temporalio.client import WorkflowExecutionStatus
 
 from tests.kit.ports import free_port
 from tests.kit.processes import CommandFailed, run, user_environment
-from tests.kit.projects import Render
 from tests.kit.repository import tool
 from tests.kit.waiting import until_async
 from tests.temporal.conftest import QUEUE, Stack, report
@@ -25,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
 async def probe(stack: Stack, question: str, port: str) -> int:
     """Ask as a container's health check does."""
-    return await stack.start(f"internal.workers.probe {question}", WORKER_HEALTH_PORT=port).ended()
+    return await stack.start(f"internal.runner.probe {question}", WORKER_HEALTH_PORT=port).ended()
 
 
 async def test_the_guide_s_command_starts_a_worker_that_runs_the_guide_s_workflow(
@@ -75,30 +73,17 @@ async def test_the_worker_waits_for_a_namespace(stack: Stack) -> None:
     assert await worker.stop() == 0
 
 
-async def test_the_schedule_fires(stack: Stack) -> None:
-    # With seven fields the first is for seconds.
-    await stack.start_worker(CLEANUP_SCHEDULE="*/2 * * * * * *")
-
-    async def has_fired() -> bool:
-        runs = stack.client.list_workflows(
-            "WorkflowType = 'CleanUpWorkflow' AND ExecutionStatus = 'Completed'"
-        )
-        return [run.id async for run in runs] != []
-
-    await until_async(has_fired)
-
-
 async def test_json_logs_name_the_job_the_workflow_and_the_activity(stack: Stack) -> None:
     worker = await stack.start_worker(LOG_FORMAT="json")
     handle = await stack.client.start_workflow(
-        "ImportContactsWorkflow", "no-such-file.csv", id="import-1", task_queue=QUEUE
+        "import", {"file": "no-such-file.csv"}, id="import-1", task_queue=QUEUE
     )
     await until_async(lambda: "InvalidFile" in worker.log)
     lines = [json.loads(line) for line in worker.log.splitlines()]
     [failed] = [line for line in lines if "InvalidFile" in line.get("exception", "")]
     assert failed["job_id"] == handle.id
     assert failed["temporal_activity"]["workflow_id"] == handle.id
-    assert failed["temporal_activity"]["activity_type"] == "import_contacts_activity"
+    assert failed["temporal_activity"]["activity_type"] == "import"
     assert failed["temporal_activity"]["attempt"] == 1
 
 
@@ -134,7 +119,7 @@ async def test_a_worker_with_a_version_works_when_its_version_is_the_current_one
 async def test_an_import_is_cancelled_in_less_than_a_second(stack: Stack) -> None:
     await stack.start_worker()
     job = await stack.client.start_workflow(
-        "ImportContactsWorkflow", stack.contacts_file(20_000), id="import-1", task_queue=QUEUE
+        "import", {"file": stack.contacts_file(20_000)}, id="import-1", task_queue=QUEUE
     )
 
     async def has_progress() -> bool:
@@ -184,7 +169,7 @@ async def test_an_incompatible_change_fails_the_replay_with_advice(
     changed = tmp_path / "project"
     shutil.copytree(project, changed)
     # A job whose recorded first step is another activity than the one in the code.
-    history = changed / "tests/histories/email.json"
+    history = changed / "tests/histories/EmailNotificationWorkflow.json"
     recorded = json.loads(history.read_text())
     [scheduled] = [
         event["activityTaskScheduledEventAttributes"]
@@ -202,31 +187,40 @@ async def test_an_incompatible_change_fails_the_replay_with_advice(
     assert "python -m tests.record_histories" in str(failed.value)
 
 
-async def test_the_timeouts_that_the_guide_tells_are_those_of_a_job(
-    stack: Stack, render: Render
-) -> None:
-    await stack.start_worker()
-    job = await stack.client.start_workflow(
-        "ImportContactsWorkflow", stack.contacts_file(1), id="import-1", task_queue=QUEUE
-    )
-    await job.result()
-    [activity, *_] = [
-        event.activity_task_scheduled_event_attributes
-        for event in (await job.fetch_history()).events
-        if event.HasField("activity_task_scheduled_event_attributes")
-    ]
-    assert activity.heartbeat_timeout.ToTimedelta() == timedelta(seconds=15)
-    assert activity.schedule_to_close_timeout.ToTimedelta() == timedelta(days=1)
-    longest = activity.retry_policy.maximum_interval.ToTimedelta()
-    assert timedelta(seconds=30) <= longest <= timedelta(seconds=90)
-
-    said = {
-        "en": ["silent for 15", "for a day", "up to about a minute"],
-        "fa": ["۱۵ ثانیه ساکت", "تا یک روز", "تا حدود یک دقیقه"],
-    }
-    for language, phrases in said.items():
-        project = render(
-            {"task_runner": "temporal", "docs_language": language, "python_version": "3.12"}
+async def test_a_worker_takes_only_the_queues_that_it_is_given(stack: Stack) -> None:
+    await stack.start_worker(WORKER_QUEUES="slow")
+    waiting, done = [
+        await stack.client.start_workflow(
+            "email",
+            {"to": "ada@example.com", "subject": "Hello"},
+            id=queue,
+            task_queue=queue,
         )
-        guide = " ".join((project / "docs/workers.md").read_text().split())
-        assert [phrase for phrase in phrases if phrase not in guide] == []
+        for queue in (QUEUE, f"{QUEUE}-slow")
+    ]
+    assert await done.result() is True
+    assert (await waiting.describe()).status is WorkflowExecutionStatus.RUNNING
+    await stack.start_worker(WORKER_QUEUES="default")
+    assert await waiting.result() is True
+
+
+async def test_a_queue_s_limits_hold_over_all_workers(stack: Stack) -> None:
+    limits = {"QUEUE_RATE": '{"default": 5}', "QUEUE_CONCURRENCY": '{"default": 2}'}
+    for _ in range(2):
+        await stack.start_worker(**limits)
+    start = time.monotonic()
+    await asyncio.gather(
+        *(
+            stack.client.execute_workflow(
+                "email",
+                {"to": f"{number}@example.com", "subject": "Hello"},
+                id=str(number),
+                task_queue=QUEUE,
+            )
+            for number in range(40)
+        )
+    )
+    rate = 40 / (time.monotonic() - start)
+    report(jobs_a_second=f"{rate:.1f}")
+    # The server lets some more through at the beginning.
+    assert rate < 8
