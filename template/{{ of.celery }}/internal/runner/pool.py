@@ -40,10 +40,7 @@ THREADS = 4
 """How many threads there are beside those for as many blocking jobs as run side by side."""
 
 SUSPECT = 2
-"""A job with which so many workers died begins beside no other such job: one is to blame."""
-
-ACQUITTED = 3.0
-"""After so many seconds in which the worker has not died of it, another one may begin."""
+"""A job that ran when so many workers died runs beside no other such job: one is to blame."""
 
 _log = logging.getLogger(__name__)
 
@@ -232,9 +229,7 @@ class Pool(BasePool):
             self._start_later(delivery, due)
             return False
         async with self._alone:
-            run = asyncio.create_task(self._run(delivery, held), name=held.job_id)
-            await asyncio.wait({run}, timeout=ACQUITTED)
-        return await run
+            return await self._run(delivery, held)
 
     async def _take(self, delivery: Delivery, interval: float) -> Held | None:
         job_id, task = delivery.job_id, delivery.task

@@ -25,6 +25,18 @@ class Poison(Job):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Beside(Job):
+    """Take some time."""
+
+    kind = "test-beside"
+    policy = QUICK
+
+    async def run(self, ctx: JobContext) -> None:
+        """Wait."""
+        note(ctx.key, "begun")
+        await asyncio.sleep(2)
+
+
 class Blocking(Job):
     """Block the event loop."""
 
