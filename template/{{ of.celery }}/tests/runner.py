@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,10 +30,18 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+def start(
+    arguments: list[str], log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process with a group of its own, and with its output in a file."""
     with log.open("ab") as output:
-        return subprocess.Popen(arguments, stdout=output, stderr=output, start_new_session=True)
+        return subprocess.Popen(
+            arguments,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=os.environ | (environment or {}),
+        )
 
 
 @contextmanager
@@ -54,18 +62,19 @@ class Worker:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Start it, and wait until it listens."""
         celery = [sys.executable, "-m", "celery", "-A", "tests.celery_app"]
         options = ["-l", "INFO", "--without-mingle", "--without-gossip"]
         self.log.write_bytes(b"")
-        self.process = start([*celery, "worker", *options], self.log)
+        self.process = start([*celery, "worker", *options], self.log, environment)
         until(lambda: " ready." in self.log.read_text())
 
     def kill(self) -> None:
         """End all its processes at once, as a power failure does."""
         assert self.process
-        os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

@@ -39,8 +39,8 @@ SOON = 3.0
 THREADS = 4
 """How many threads there are beside those for as many blocking jobs as run side by side."""
 
-LOST_TOGETHER = 2
-"""A job that so many workers died of runs beside no other such job: one of them may be to blame."""
+SUSPECT = 2
+"""A job that ran when so many workers died runs beside no other such job: one is to blame."""
 
 _log = logging.getLogger(__name__)
 
@@ -221,13 +221,15 @@ class Pool(BasePool):
         held = await self._take(delivery, interval)
         if held is None:
             return False
-        if held.taken.lost >= LOST_TOGETHER:
-            if self._alone.locked():
-                await execution.give_back(held, self._kept, due=time.time() + 1)
-                return False
-            async with self._alone:
-                return await self._run(delivery, held)
-        return await self._run(delivery, held)
+        if held.taken.lost < SUSPECT:
+            return await self._run(delivery, held)
+        if self._alone.locked():
+            due = time.time() + 1
+            await execution.give_back(held, self._kept, due)
+            self._start_later(delivery, due)
+            return False
+        async with self._alone:
+            return await self._run(delivery, held)
 
     async def _take(self, delivery: Delivery, interval: float) -> Held | None:
         job_id, task = delivery.job_id, delivery.task
