@@ -3,7 +3,8 @@
 Usage: python -m scripts.pictures
 
 Makes a project, runs its development stack, lets it do a job, and looks at it with Chromium.
-What commands print is taken from a terminal of their own, with its colours.
+What commands print is taken from a terminal of their own, with its colours. All pictures are
+narrow, so that a phone shows their text in a readable size.
 """
 
 import html
@@ -21,16 +22,18 @@ from tests.kit.repository import ROOT
 from tests.kit.terminal import on_a_terminal
 
 IMAGES = ROOT / "docs/assets/images"
-COLUMNS = 100
+COLUMNS = 60
+PAGE_WIDTH = 600
 
 _COLOURS = {
     "1": "font-weight: bold", "31": "color: #f87171", "32": "color: #4ade80",
     "33": "color: #facc15", "34": "color: #60a5fa", "36": "color: #22d3ee",
 }  # fmt: skip
 
-_PAGE = """<!doctype html><meta charset="utf-8"><style>
+_PAGE = """<!doctype html><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><style>
 body { margin: 0; background: #1e1e2e; color: #d9d9e3; }
-pre { margin: 0; padding: 20px 24px; font: 14px/1.45 "DejaVu Sans Mono", monospace;
+pre { margin: 0; padding: 16px; font: 14px/1.45 "DejaVu Sans Mono", monospace;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 .prompt { color: #a3a3b8; }
 </style><pre id="terminal">"""
@@ -48,6 +51,9 @@ def main() -> int:
             chromium(folder / "profile") as browser,
             Reader.reading(project, tools, "temporal") as person,
         ):
+            person.project = template
+            demo = in_a_terminal(person, "make demo").replace(str(template), "~/lich")
+            terminal(browser, "make demo", demo, "demo.png")
             person.project = folder
             init = "lich init my-app -t temporal -l"
             shown = in_a_terminal(person, init)
@@ -77,7 +83,7 @@ def terminal(browser: Browser, command: str, printed: str, name: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".html") as file:
         file.write(page)
         file.flush()
-        width = 24 * 2 + round(8.45 * COLUMNS)
+        width = 16 * 2 + round(8.45 * COLUMNS)
         opened = browser.open(f"file://{file.name}", width)
         height = opened.evaluate("document.getElementById('terminal').offsetHeight")
         browser.open(f"file://{file.name}", width, height).picture(IMAGES / name)
@@ -108,12 +114,12 @@ def work(browser: Browser, person: Reader) -> None:
     done = "document.body.innerText.includes('send_email_activity')"
     # Its own server may need a moment until it has an answer.
     time.sleep(5)
-    page = browser.open(url, 1440, 800, wait=done)
+    page = browser.open(url, PAGE_WIDTH, 900, wait=done)
     # The timeline is drawn in steps.
     time.sleep(2)
     page.picture(IMAGES / "temporal-ui.png")
     shown = "document.body.innerText.includes('/readyz')"
-    page = browser.open(f"http://127.0.0.1:{person.port}/docs", 1280, 800, wait=shown)
+    page = browser.open(f"http://127.0.0.1:{person.port}/docs", PAGE_WIDTH, 700, wait=shown)
     page.picture(IMAGES / "api.png")
 
 

@@ -12,6 +12,7 @@ from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
 from lich_wrapper.update.apply import Change, apply, obstacles
 from lich_wrapper.update.merge import OURS, Differences, Entry, Merged, Scratch, require_merge_tree
+from lich_wrapper.update.native import native_jobs
 from lich_wrapper.update.notes import ReleaseNotes, release_notes
 from lich_wrapper.update.project import Project, Recorded
 from lich_wrapper.update.route import Request, Route
@@ -94,7 +95,7 @@ def plan_update(
     _check_recorded(recorded, request, questions, new)
 
     scratch = Scratch.create(workspace, project, keep=keep)
-    base = scratch.write_tree(
+    base = rendered_before = scratch.write_tree(
         _render_old(recorded, route, template, workspace / "old" / project.name)
     )
     result = _Result(scratch, project.tree, f"template-{new.name}")
@@ -116,6 +117,8 @@ def plan_update(
 
     changes = result.changes()
     hints = _question_hints(recorded.answers, new_answers, questions)
+    if switches:
+        hints += _native_hints(scratch, rendered_before, result.ours, request)
     runners = {str(answers.get(RUNNER)) for answers in (recorded.answers, new_answers)}
     return Plan(
         project=project,
@@ -280,6 +283,14 @@ def _question_hints(
         f"The template no longer asks for {name}, to which you answered {answer!r}."
         for name, answer in old.items()
         if name not in questions
+    ]
+
+
+def _native_hints(scratch: Scratch, before: str, ours: str, request: Request) -> list[str]:
+    return [
+        f"{path}: no implementation of {', '.join(names)} with {RUNNER} {request.answers[RUNNER]}: "
+        "write it as a file of internal/jobs first if it is to run on every runner."
+        for path, names in native_jobs(scratch, before, ours).items()
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.kit.projects import Render, look_up
 from tests.kit.repository import BIN, ROOT
 
 PROFILES = {"temporal": ["dev"], "celery": ["dev", "flower"], "none": ["dev"]}
+TOOLS = f"{BIN}:/usr/bin:/bin"
 ENVIRONMENT = {"RABBITMQ_PASSWORD": "a-password", "IMAGE_PREFIX": "mirror.example.com/"}
 
 # Of yamllint's own rules, without those that are a matter of taste.
@@ -47,15 +49,21 @@ def workflows(projects: list[Path]) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
+def dependabot(projects: list[Path]) -> list[Path]:
+    """Dependabot's configuration in this repository and in every project."""
+    return [repository / ".github/dependabot.yml" for repository in [ROOT, *projects]]
+
+
+@pytest.fixture(scope="session")
 def composer() -> Engine:
     """Docker's client with its Compose plugin; what is asked here needs no engine."""
     return engines.client_or_skip()
 
 
 def lint(tool: str, *arguments: str | Path) -> str:
-    """Return the findings of a tool that is installed beside this Python."""
+    """Return the findings of a tool, by preference of the one beside this Python."""
     done = subprocess.run(
-        [BIN / tool, *arguments], cwd=ROOT, env={"PATH": f"{BIN}:/usr/bin:/bin"},
+        [tool, *arguments], cwd=ROOT, env={"PATH": TOOLS},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return done.stdout.strip() if done.returncode else ""
@@ -84,8 +92,14 @@ def test_yamllint_finds_nothing(projects: list[Path], workflows: list[Path]) -> 
     files = [
         file
         for project in projects
-        for file in [project / "compose.yaml", *project.glob("deploy/**/*.yaml")]
+        for file in [
+            project / "compose.yaml",
+            project / ".pre-commit-config.yaml",
+            project / ".github/dependabot.yml",
+            *project.glob("deploy/**/*.yaml"),
+        ]
     ]
+    files += [ROOT / ".pre-commit-config.yaml", *(ROOT / ".github").rglob("*.yml")]
     assert lint("yamllint", "--strict", "-d", YAML_RULES, *files, *workflows) == ""
 
 
@@ -99,20 +113,50 @@ def test_workflows_fit_the_schema(workflows: list[Path]) -> None:
     assert lint("check-jsonschema", "--builtin-schema", schema, *workflows) == ""
 
 
-def test_actionlint_and_shellcheck_find_nothing(workflows: list[Path]) -> None:
+def test_dependabots_configuration_fits_the_schema(dependabot: list[Path]) -> None:
+    assert lint("check-jsonschema", "--builtin-schema", "vendor.dependabot", *dependabot) == ""
+
+
+def test_the_issue_forms_fit_the_schema() -> None:
+    folder = ROOT / ".github/ISSUE_TEMPLATE"
+    forms = [form for form in folder.glob("*.yml") if form.name != "config.yml"]
+    assert lint("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms) == ""
+    schema = "vendor.github-issue-config"
+    assert lint("check-jsonschema", "--builtin-schema", schema, folder / "config.yml") == ""
+
+
+def test_pre_commit_accepts_its_configuration(projects: list[Path]) -> None:
+    files = [repository / ".pre-commit-config.yaml" for repository in [ROOT, *projects]]
+    assert lint("pre-commit", "validate-config", *files) == ""
+
+
+def test_actionlint_finds_nothing(workflows: list[Path]) -> None:
     assert lint("actionlint", "-no-color", *workflows) == ""
+
+
+def test_shellcheck_finds_nothing() -> None:
+    # Where it has no wheel (Linux on arm64), one that is installed otherwise is used.
+    if shutil.which("shellcheck", path=TOOLS) is None:
+        pytest.skip("there is no shellcheck on this machine")
     scripts = [ROOT / ".ci/run", *sorted((ROOT / "tests/containers/stand_ins").glob("*.sh"))]
     assert lint("shellcheck", *scripts) == ""
 
 
-def test_zizmor_finds_nothing(workflows: list[Path]) -> None:
-    found = lint("zizmor", "--offline", "--no-progress", "--persona=pedantic", *workflows)
+def test_zizmor_finds_nothing(workflows: list[Path], dependabot: list[Path]) -> None:
+    files = [*workflows, *dependabot]
+    found = lint("zizmor", "--offline", "--no-progress", "--persona=pedantic", *files)
     assert found == ""
 
 
-def test_no_finding_is_silenced(projects: list[Path], workflows: list[Path]) -> None:
+def test_no_finding_is_silenced(
+    projects: list[Path], workflows: list[Path], dependabot: list[Path]
+) -> None:
     silencers = re.compile(r"hadolint ignore|zizmor: ignore|yamllint disable|shellcheck disable")
-    files = [*workflows, *(project / name for project in projects for name in CONTAINER_FILES)]
+    files = [
+        *workflows,
+        *dependabot,
+        *(project / name for project in projects for name in CONTAINER_FILES),
+    ]
     assert [file for file in files if silencers.search(file.read_text())] == []
 
 
@@ -178,6 +222,19 @@ def test_every_image_is_pinned_and_can_come_from_a_mirror(project: Path, compose
         else:
             pattern = r"mirror\.example\.com/[\w-]+/[\w-]+:v?\d+\.\d+[\w.-]*"
             assert re.fullmatch(pattern, service["image"]), name
+
+
+def test_every_image_that_is_kept_up_to_date_is_run_by_some_project(projects: list[Path]) -> None:
+    kept = yaml.safe_load((ROOT / ".github/images/compose.yaml").read_text())["services"]
+    run = {
+        (name, service["image"].removeprefix("${IMAGE_PREFIX:-}"))
+        for project in projects
+        for name, service in yaml.safe_load((project / "compose.yaml").read_text())[
+            "services"
+        ].items()
+        if "image" in service and "build" not in service and name != "temporal"
+    }
+    assert {(name, service["image"]) for name, service in kept.items()} == run
 
 
 def test_no_password_has_a_default(project: Path, answers: Answers, composer: Engine) -> None:

@@ -14,11 +14,9 @@ pytestmark = pytest.mark.slow
 BROKERS = {"en": "redis", "fa": "rabbitmq"}
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_every_step_of_the_guides_succeeds(
-    runner: str, language: str, template: Path, tools: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def project(runner: str, language: str, template: Path, tools: Path, tmp_path: Path) -> Path:
+    """A new project whose guides are in a language."""
     project = tmp_path / "my-app"
     run(
         tools / "lich", "init", project, "--template", template, "-t", runner, "-l",
@@ -26,10 +24,27 @@ def test_every_step_of_the_guides_succeeds(
         *(["-d", f"celery_broker={BROKERS[language]}"] if runner == "celery" else []),
         cwd=ROOT,
     )  # fmt: skip
+    return project
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_every_step_of_the_guides_succeeds(runner: str, project: Path, tools: Path) -> None:
     readme = (project / "README.md").read_text()
     workers = (project / "docs/workers.md").read_text()
     with Reader.reading(project, tools, runner) as person:
         person.follow(readme, "README.md")
         person.follow(workers, "docs/workers.md")
         assert list((project / "data/outbox").glob("*.eml"))
+    assert processes_in(project) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_every_step_of_the_guide_to_own_jobs_succeeds(
+    runner: str, project: Path, tools: Path
+) -> None:
+    jobs = (project / "docs/jobs.md").read_text()
+    with Reader.reading(project, tools, runner) as person:
+        person.follow(jobs, "docs/jobs.md")
     assert processes_in(project) == []

@@ -1,6 +1,7 @@
 """The site: every page in both languages, its links, and how it looks in a real browser."""
 
 import functools
+import json
 import re
 import subprocess
 import sys
@@ -26,6 +27,9 @@ pytestmark = pytest.mark.slow
 
 SIZES = {"desktop": 1280, "phone": 390}
 OUTSIDE = "https://example.invalid/"
+
+# On the Persian site too.
+ENGLISH = ("fa/changelog/", "fa/contributing/", "fa/security/", "fa/decisions/")
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +113,41 @@ def test_every_link_leads_somewhere(site: Path) -> None:
     assert broken == []
 
 
+def test_the_language_switch_leads_to_the_same_page(site: Path) -> None:
+    for page in pages(site):
+        text = (site / page / "index.html").read_text()
+        name = page.removeprefix("fa/")
+        found = re.findall(r'<a href="([^"]*)" hreflang="(en|fa)"', text)
+        links = {language: urljoin(OUTSIDE + page, link) for link, language in found}
+        assert links == {"en": OUTSIDE + name, "fa": f"{OUTSIDE}fa/{name}"}, page
+
+
+# The headings of the first documentation, by which people look for a page.
+SEARCHED = {
+    "": [
+        "Task Runner Options", "Starting Temporal", "Starting Workers", "Example Workflow",
+        "Starting Celery", "Scheduled tasks", "Example Task", "lich",
+    ],
+    "fa": [
+        "گزینه‌های Task Runner", "راه‌اندازی Temporal", "راه‌اندازی Workers", "مثال Workflow",
+        "راه‌اندازی Celery", "تسک‌های زمان‌بندی‌شده", "مثال تسک", "لیچ",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", SEARCHED)
+def test_the_search_knows_the_headings_that_people_look_for(language: str, site: Path) -> None:
+    index = json.loads((site / language / "search.json").read_text())
+    titles = " | ".join(item["title"] for item in index["items"])
+    assert [heading for heading in SEARCHED[language] if heading not in titles] == []
+
+
+def test_every_column_of_a_table_has_a_heading(site: Path) -> None:
+    for page in pages(site):
+        text = (site / page / "index.html").read_text()
+        assert re.findall(r"<th[^>]*>\s*</th>", text) == [], page
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for page in pages(site):
         loads = Links((site / page / "index.html").read_text()).loads
@@ -144,12 +183,48 @@ def test_every_page_is_right_in_a_browser(
         direction = page.evaluate(
             "getComputedStyle(document.querySelector('article h1')).direction"
         )
-        english = not name.startswith("fa/") or name in ("fa/changelog/", "fa/contributing/")
+        english = not name.startswith("fa/") or name.startswith(ENGLISH)
         assert direction == ("ltr" if english else "rtl"), name
         code = "[...document.querySelectorAll('article pre, article code')]"
         assert page.evaluate(f"{code}.every(c => getComputedStyle(c).direction == 'ltr')"), name
         images = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
         assert page.evaluate(images), name
+        # Text in a picture is not made so small that it cannot be read.
+        sizes = "[...document.images].map(i => i.width / i.naturalWidth)"
+        assert min(page.evaluate(sizes), default=1) > 0.55, name
+
+
+# The contrast of the page one is on, in the navigation, as WCAG computes it.
+CONTRAST = """(() => {
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const luminance = (color) => color.slice(0, 3).map((c) => c / 255)
+    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const link = getComputedStyle(document.querySelector(".md-nav--primary .md-nav__link--active"));
+  const page = numbers(getComputedStyle(document.body).backgroundColor);
+  const [r, g, b, alpha = 1] = numbers(link.backgroundColor);
+  const behind = [r, g, b].map((c, i) => c * alpha + page[i] * (1 - alpha));
+  const [dark, light] = [luminance(numbers(link.color)), luminance(behind)].sort((a, b) => a - b);
+  return (light + 0.05) / (dark + 0.05);
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["default", "slate"])
+def test_the_entry_of_this_page_can_be_read(scheme: str, address: str, browser: Browser) -> None:
+    page = browser.open(f"{address}runners/", SIZES["desktop"])
+    page.evaluate(f"document.body.setAttribute('data-md-color-scheme', '{scheme}')")
+    page.evaluate("new Promise((done) => setTimeout(done, 500))")
+    assert page.evaluate(CONTRAST) >= 4.5
+
+
+def test_the_keyboard_reaches_what_scrolls(address: str, browser: Browser) -> None:
+    page = browser.open(f"{address}fa/benchmarks/", SIZES["phone"])
+    scrolling = (
+        "[...document.querySelectorAll('article *')].filter(e => e.scrollWidth > e.clientWidth + 1"
+        " && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))"
+    )
+    assert page.evaluate(f"{scrolling}.length") >= 2
+    assert page.evaluate(f"{scrolling}.filter(e => e.tabIndex < 0).map(e => e.outerHTML)") == []
 
 
 def test_persian_is_shown_in_its_own_font(address: str, browser: Browser) -> None:

@@ -44,9 +44,14 @@ def inline_code(text: str) -> list[str]:
     return [markdown or html for markdown, html in _CODE.findall(text)]
 
 
+def unfenced(text: str) -> str:
+    """Return the text without its code blocks, with its lines where they were."""
+    return _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
+
+
 def prose(text: str) -> str:
     """Return the text without code, addresses and tags, with its lines where they were."""
-    text = _FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), text)
+    text = unfenced(text)
     text = _CODE.sub("", text)
     text = re.sub(r"\]\([^)\s]*\)", "]", text)
     return re.sub(r"<[^>\n]+>", "", text)

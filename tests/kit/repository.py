@@ -11,6 +11,9 @@ BIN = Path(sys.executable).parent
 IN_PROJECT = Path(__file__).with_name("in_project")
 """The programs that run inside a generated project."""
 
+OWN_JOBS = Path(__file__).with_name("own_jobs")
+"""Two jobs of the owner of a project, one file each: one function, and several durable steps."""
+
 LICH = (sys.executable, "-m", "lich_wrapper")
 
 RUNNERS = ("temporal", "celery", "none")

@@ -10,6 +10,7 @@ import yaml
 
 from tests.kit.answers import EVERY_RUNNER, Answers, name_of
 from tests.kit.projects import Render
+from tests.kit.repository import ROOT
 
 
 @pytest.fixture(params=EVERY_RUNNER, ids=name_of)
@@ -76,3 +77,32 @@ def test_the_environment_of_the_containers_is_read_by_the_code(project: Path) ->
     known = set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE))
     app = compose(project)["x-app"]
     assert set(app["environment"]) <= known
+
+
+def test_the_hooks_run_what_ci_runs(project: Path) -> None:
+    # CI has prepared the environment by then.
+    preparation = re.compile(r"pip install|uv sync|git grep|docker build")
+    hooks = yaml.safe_load((project / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    steps = [
+        step["run"]
+        for job in workflow["jobs"].values()
+        for step in job["steps"]
+        if "run" in step and not preparation.search(step["run"])
+    ]
+    assert [hook["entry"] for hook in hooks["repos"][0]["hooks"]] == steps
+
+
+def test_the_hooks_download_nothing(project: Path) -> None:
+    for repository in (project, ROOT):
+        text = (repository / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+        [source] = yaml.safe_load(text)["repos"]
+        assert source["repo"] == "local"
+        assert {hook["language"] for hook in source["hooks"]} == {"system"}
+
+
+def test_the_development_server_is_the_one_that_is_tested_here(project: Path) -> None:
+    ours = pyproject(ROOT)["dependency-groups"]["test"]
+    theirs = pyproject(project)["dependency-groups"]["dev"]
+    pinned = [each for each in theirs if isinstance(each, str) and re.search("==[0-9]", each)]
+    assert [each for each in pinned if each not in ours] == []

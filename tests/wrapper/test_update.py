@@ -252,6 +252,26 @@ def test_a_switch_does_not_carry_edits_into_the_other_runner_s_files(
     assert project.read("own.txt") == "own\n"
 
 
+def test_a_switch_names_the_jobs_that_only_the_old_runner_can_run(
+    lich: Lich, update: Update, small: Tree, project: Tree
+) -> None:
+    native = "from celery import shared_task\n\n\n@shared_task\ndef sample(): ...\n"
+    small.write({"template/{% if task_runner == 'celery' %}tasks.py{% endif %}": native})
+    small.commit("v2.0.0")
+    assert update(project, "-t", "celery", "--latest").code == 0
+    project.commit()
+    own = native + "\n\n@shared_task(name='bill')\ndef send_bill(): ...\n"
+    project.write({"tasks.py": own, "more.py": own.replace("sample", "other"), "broken.py": "def"})
+    project.commit()
+
+    preview = lich("update", project.path, "-t", "none", "--dry-run", "--json")
+    hints = json.loads(preview.out)["hints"]
+    assert [hint.partition(": write it")[0] for hint in hints] == [
+        "more.py: no implementation of other, send_bill with task_runner none",
+        "tasks.py: no implementation of send_bill with task_runner none",
+    ]
+
+
 def test_going_to_another_runner_and_back_restores_the_tree(
     update: Update, small: Tree, project: Tree
 ) -> None:

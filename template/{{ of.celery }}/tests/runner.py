@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from redis import Redis, RedisError
 
 from dev.engine import command
 from internal.config import get_settings
+from internal.runner import Workflow, records
+from internal.runner.registry import registry
 from tests.conftest import Mailbox, free_port
+from tests.replay import replay_steps
 
 TIMEOUT = 30.0
 
@@ -27,10 +30,18 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+def start(
+    arguments: list[str], log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process with a group of its own, and with its output in a file."""
     with log.open("ab") as output:
-        return subprocess.Popen(arguments, stdout=output, stderr=output, start_new_session=True)
+        return subprocess.Popen(
+            arguments,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=os.environ | (environment or {}),
+        )
 
 
 @contextmanager
@@ -45,24 +56,25 @@ def running(arguments: list[str], log: Path) -> Iterator[None]:
 
 
 class Worker:
-    """A worker with two processes, which knows the tests' own tasks as well."""
+    """A worker, which knows the tests' own jobs as well."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Start it, and wait until it listens."""
-        celery = [sys.executable, "-m", "celery", "-A", "internal.celery_app"]
-        options = ["-l", "INFO", "-c", "2", "-I", "tests.tasks", "--without-mingle"]
+        celery = [sys.executable, "-m", "celery", "-A", "tests.celery_app"]
+        options = ["-l", "INFO", "--without-mingle", "--without-gossip"]
         self.log.write_bytes(b"")
-        self.process = start([*celery, "worker", *options], self.log)
+        self.process = start([*celery, "worker", *options], self.log, environment)
         until(lambda: " ready." in self.log.read_text())
 
     def kill(self) -> None:
         """End all its processes at once, as a power failure does."""
         assert self.process
-        os.killpg(self.process.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
@@ -90,6 +102,15 @@ def runner(
     worker.start()
     yield worker
     worker.kill()
+
+
+def replay(job_id: str) -> str | None:
+    """Run a workflow that has succeeded again, and return what goes wrong."""
+    job = records.run(records.get(job_id))
+    text, steps = records.run(records.get_steps(job_id))
+    workflow = registry().kinds[job.kind].model_validate_json(text)
+    assert isinstance(workflow, Workflow)
+    return replay_steps(workflow, job_id, steps, job.result)
 
 
 def _answers(url: str) -> bool:

@@ -1,27 +1,42 @@
 """Jobs survive what happens to messages, workers and the broker."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from celery.beat import PersistentScheduler
 from fastapi.testclient import TestClient
 from redis import Redis
 
-from internal import celery_check, job_records
 from internal.celery_app import app
 from internal.celery_tasks import send_email
-from internal.job_records import Call
-from internal.job_task import send_again
-from internal.job_types import JobNotFound
+from internal.config import get_settings
+from internal.runner import (
+    JobNotFound,
+    KeyReused,
+    celery_check,
+    enqueue_many,
+    list_jobs,
+    messages,
+    records,
+    scheduler,
+)
+from internal.runner import get as get_job
+from internal.runner.records import Later, Message, Record, Taken
+from internal.runner.task import record_of
+from tests.api import done, listed, post, wait
 from tests.conftest import Mailbox, free_port
+from tests.jobs.promises import Add
+from tests.jobs.workers import native
 from tests.runner import Worker, running, until
-from tests.tasks import poison
-from tests.test_jobs import ENDLESS, contacts_file, email, imported, shorten, someone, wait
+from tests.test_promises import notes, wait_for_note
 
 PREFIX = app.conf.task_default_queue
 
@@ -34,84 +49,201 @@ def redis(engine: str) -> Iterator[Redis]:
 
 def let_time_pass(redis: Redis, job_id: str) -> None:
     """Make it so long ago that a job was heard of that its worker, or its message, is lost."""
-    pause = int(job_records.SILENCE * 1000)
+    pause = int(records.SILENCE * 1000)
     redis.decrby(f"{PREFIX}:swept_since", pause)
-    for index in ("queued", "running"):
+    for index in ("queued:default", "running"):
         if redis.zscore(f"{PREFIX}:{index}", job_id):
             redis.zincrby(f"{PREFIX}:{index}", -pause, job_id)
 
 
-def test_tasks_schedule_and_limits_fit() -> None:
+def an_email() -> tuple[str, tuple[str, str, str]]:
+    """Return a recipient that nobody else has, and what `send_email` is called with for it."""
+    to = f"{uuid4().hex}@example.com"
+    return to, (to, "Hi", "")
+
+
+def test_jobs_schedules_queues_and_limits_fit() -> None:
     assert celery_check.configuration() == []
+
+
+def test_a_queue_that_no_worker_takes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_QUEUES", "other")
+    get_settings.cache_clear()
+    problems = celery_check.configuration()
+    get_settings.cache_clear()
+    assert "WORKER_QUEUES names the queue 'other', to which no job is enqueued." in problems
+    assert any("which WORKER_QUEUES does not name" in problem for problem in problems)
 
 
 def test_the_worker_shows_that_it_listens(runner: Worker) -> None:
     until(lambda: celery_check.alive("worker") == [])
 
 
-def test_a_second_message_sends_no_second_email(client: TestClient, mailbox: Mailbox) -> None:
-    to = someone()
-    job_id = client.post("/jobs/email", json=email(to)).json()["id"]
-    send_again(job_id)
-    wait(client, job_id)
-    send_again(job_id)
-    wait(client, client.post("/jobs/email", json=email(someone())).json()["id"])
+def test_a_native_task_is_recorded_listed_and_found(client: TestClient, mailbox: Mailbox) -> None:
+    to, args = an_email()
+    job_id = send_email.delay(*args).id
 
-    assert len(mailbox.to(to)) == 1
+    job = wait(client, job_id)
+    assert (job["kind"], job["state"], job["result"]) == ("send_email", "succeeded", True)
+    assert job_id in listed(client, kind="send_email")
+    [message] = mailbox.to(to)
+    assert message["Message-ID"] == f"<{job_id}@example.com>"
+
+
+def test_a_native_task_sent_from_outside_is_recorded(client: TestClient, mailbox: Mailbox) -> None:
+    to, args = an_email()
+    job_id = app.send_task("internal.celery_tasks.send_email", args).id
+    until(lambda: mailbox.to(to))
+    assert wait(client, job_id)["state"] == "succeeded"
+
+
+def test_a_native_task_is_retried_as_it_asks_for(client: TestClient) -> None:
+    succeeded = wait(client, native.delay(2).id)
+    assert (succeeded["state"], succeeded["result"]) == ("succeeded", 2)
+    failed = wait(client, native.delay(9).id)
+    assert (failed["state"], failed["error"]) == ("failed", "OSError: not yet")
+
+
+def test_a_second_message_does_a_job_once(client: TestClient) -> None:
+    job_id = post(client, "test-flaky", {"failures": 0})
+    message = Message(job_id, "jobs.test-flaky", "default")
+    messages.send(message)
+    wait(client, job_id)
+    messages.send(message)
+    done(client, "test-add", {})
+
+    assert notes(job_id) == ["attempt 1"]
 
 
 def test_a_job_without_a_message_is_sent_again(client: TestClient, redis: Redis) -> None:
-    call = Call("email", send_email.name, [someone(), "Hi", ""], {})
-    job_records.create("email-lost", call)
-    let_time_pass(redis, "email-lost")
+    records.run(records.create(record_of("test-add-lost", Add())))
+    let_time_pass(redis, "test-add-lost")
 
-    assert wait(client, "email-lost")["state"] == "succeeded"
+    assert wait(client, "test-add-lost")["state"] == "succeeded"
 
 
-def test_what_could_not_be_sent_is_forgotten_unless_somebody_relies_on_it(redis: Redis) -> None:
-    call = Call("email", send_email.name, [someone(), "Hi", ""], {})
-    job_records.create("email-refused", call)
-    job_records.withdraw("email-refused")
+def test_what_could_not_be_sent_is_forgotten_unless_somebody_relies_on_it(engine: str) -> None:
+    refused, shared = record_of("test-add-refused", Add()), record_of("test-add-shared", Add())
+    records.run(records.create(refused))
+    records.run(records.withdraw(refused.id))
     with pytest.raises(JobNotFound):
-        job_records.get("email-refused")
+        records.run(records.get(refused.id))
 
-    job_records.create("email-shared", call)
-    assert not job_records.create("email-shared", call)
-    job_records.withdraw("email-shared")
-    assert job_records.get("email-shared").state == "queued"
-
-
-def test_an_import_whose_worker_was_killed_goes_on_after_its_last_row(
-    client: TestClient, runner: Worker, redis: Redis
-) -> None:
-    file = contacts_file(rows=ENDLESS)
-    job_id = client.post("/jobs/import", json={"file": file}).json()["id"]
-    wait(client, job_id, {"running"})
-    until(lambda: imported(file) > 10)
-    runner.kill()
-    done = imported(file)
-    shorten(file, done + 10)
-    let_time_pass(redis, job_id)
-    runner.start()
-
-    assert wait(client, job_id)["result"] == {"rows": done + 10}
-    assert imported(file) == done + 10
+    records.run(records.create(shared))
+    assert records.run(records.create(shared)) is not True
+    records.run(records.withdraw(shared.id))
+    assert records.run(records.get(shared.id)).state == "queued"
 
 
-def test_a_job_that_kills_its_workers_is_given_up_listed_and_can_be_replayed(
+def test_ended_jobs_are_forgotten_after_their_retention(client: TestClient, redis: Redis) -> None:
+    job_id = post(client, "test-add", {})
+    wait(client, job_id)
+    assert job_id in listed(client, kind="test-add")
+    redis.zadd(f"{PREFIX}:expiring", {job_id: 1})
+
+    until(lambda: client.get(f"/jobs/{job_id}").status_code == 404)
+    assert job_id not in listed(client, kind="test-add")
+    assert not list(redis.scan_iter(f"{PREFIX}:*{job_id}*"))
+
+
+def test_the_starts_of_a_queue_with_a_rate_keep_their_distance(engine: str) -> None:
+    ids = [f"test-add-rate-{number}" for number in range(3)]
+    for job_id in ids:
+        record = Record(job_id, "test-add", "limited", "jobs.test-add", "{}")
+        records.run(records.create(record))
+    first, *others = [records.run(records.take(job_id, "me", 10, 60, None)) for job_id in ids]
+    assert isinstance(first, Taken)
+    dues = [later.due for later in others if isinstance(later, Later)]
+    assert [round(due - time.time(), -1) for due in dues] == [60, 120]
+    for job_id in ids:
+        records.run(records.cancel(job_id))
+
+
+async def test_many_jobs_are_enqueued_at_once_and_keep_their_order(client: TestClient) -> None:
+    jobs = await enqueue_many([Add(numbers=[number]) for number in range(700)])
+
+    newest = await list_jobs(kind="test-add", limit=500)
+    assert [job.id for job in newest.jobs] == [job.id for job in jobs[:-501:-1]]
+    assert wait(client, jobs[-1].id)["result"] == {"total": 699}
+    until(lambda: not listed(client, kind="test-add", state="queued"))
+    assert (await get_job(jobs[7].id)).result == {"total": 7}
+
+
+async def test_of_many_jobs_none_is_enqueued_if_a_key_belongs_to_another(
     client: TestClient,
 ) -> None:
-    job_id = poison.delay().id
+    await enqueue_many({"batch-1": Add(numbers=[1])})
+    with pytest.raises(KeyReused):
+        await enqueue_many({"batch-2": Add(numbers=[2]), "batch-1": Add(numbers=[2])})
+    with pytest.raises(JobNotFound):
+        await get_job("test-add-batch-2")
+
+
+def test_a_workflow_goes_on_where_its_workers_were_killed(
+    client: TestClient, runner: Worker, redis: Redis
+) -> None:
+    job_id = post(client, "test-interrupted", {})
+    wait_for_note(job_id, "second")
+    runner.kill()
+    let_time_pass(redis, job_id)
+    runner.start(MAX_SLEEP="4")
+    until(lambda: redis.hexists(f"{PREFIX}:steps:{job_id}", "3"))
+    until(lambda: client.get(f"/jobs/{job_id}").json()["state"] == "queued")
+    # It sleeps: no worker holds it, and no message waits for it.
+    assert redis.zscore(f"{PREFIX}:scheduled", job_id)
+    runner.kill()
+    runner.start()
 
     job = wait(client, job_id)
-    assert (job["state"], job["error"]) == ("failed", "3 workers in a row died while running it")
-    failed = client.get("/jobs", params={"state": "failed"}).json()
-    assert job_id in [job["id"] for job in failed]
+    assert job["result"] == [f"{job_id}.{number}" for number in (1, 2, 4)]
+    assert notes(job_id) == ["first", "second", "second", "third"]
 
-    assert client.post(f"/jobs/{job_id}/retry").status_code == 202
-    assert wait(client, job_id, {"running"})["error"] is None
-    assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
-    assert wait(client, job_id)["state"] == "cancelled"
+
+def test_a_job_that_kills_its_workers_is_given_up_and_others_are_not(
+    client: TestClient, runner: Worker, redis: Redis
+) -> None:
+    beside = post(client, "test-beside", {})
+    wait_for_note(beside, "begun")
+    poison = post(client, "test-poison", {})
+    for _ in range(3):
+        assert runner.process
+        runner.process.wait(30)
+        let_time_pass(redis, poison)
+        let_time_pass(redis, beside)
+        runner.start()
+
+    job = wait(client, poison)
+    assert (job["state"], job["error"]) == ("failed", "3 workers in a row died while running it")
+    assert poison in listed(client, state="failed")
+    assert wait(client, beside)["state"] == "succeeded"
+
+
+def test_a_worker_that_is_told_to_stop_lets_short_jobs_end_and_gives_back_long_ones(
+    client: TestClient, runner: Worker
+) -> None:
+    runner.kill()
+    runner.start(REMAP_SIGTERM="SIGQUIT", SOFT_SHUTDOWN="1")
+    short = post(client, "test-blocking", {"seconds": 0.5})
+    long = post(client, "test-wait-async", {})
+    wait_for_note(long, "begun")
+    assert runner.process
+    runner.process.send_signal(signal.SIGTERM)
+    runner.process.wait(10)
+
+    assert wait(client, short)["state"] == "succeeded"
+    assert client.get(f"/jobs/{long}").json()["state"] == "queued"
+    begun = time.monotonic()
+    runner.start()
+    until(lambda: notes(long).count("begun") == 2)
+    assert time.monotonic() - begun < 8
+    client.post(f"/jobs/{long}/cancel")
+
+
+def test_a_job_that_blocks_the_event_loop_is_named(client: TestClient, runner: Worker) -> None:
+    job_id = post(client, "test-blocking", {"seconds": 7})
+    assert wait(client, job_id)["state"] == "succeeded"
+    log = runner.log.read_text()
+    assert f"blocked since 5 s by test-blocking ({job_id}) in tests/jobs/workers.py, line" in log
 
 
 def test_two_schedulers_do_what_is_due_once(
@@ -127,17 +259,18 @@ def test_two_schedulers_do_what_is_due_once(
         until(lambda: "Sending due task" in second.read_text())
         assert celery_check.alive("beat") == []
 
-    [key] = redis.scan_iter(f"{PREFIX}:job:cleanup-*")
+    [key] = redis.scan_iter(f"{PREFIX}:job:cleanup-????????T????")
     job = wait(client, key.rpartition(":")[2])
     assert (job["kind"], job["state"]) == ("cleanup", "succeeded")
 
 
 def overdue(path: Path) -> str:
     """Write a scheduler's memory, by which everything was last done two days ago."""
-    scheduler = PersistentScheduler(app, schedule_filename=str(path))
-    for entry in scheduler.schedule.values():
+    app.conf.beat_schedule = scheduler.schedules()
+    memory = PersistentScheduler(app, schedule_filename=str(path))
+    for entry in memory.schedule.values():
         entry.last_run_at = datetime.now(UTC) - timedelta(days=2)
-    scheduler.close()
+    memory.close()
     return str(path)
 
 
@@ -153,8 +286,7 @@ from fastapi.testclient import TestClient
 from api.main import app
 
 with TestClient(app) as client:
-    email = {"to": "a@example.com", "subject": "Hi"}
-    answers = [client.get("/livez"), client.get("/readyz"), client.post("/jobs/email", json=email)]
+    answers = [client.get("/livez"), client.get("/readyz"), client.post("/jobs/cleanup")]
 print(json.dumps([[answer.status_code, answer.headers.get("retry-after")] for answer in answers]))
 """
     output = subprocess.check_output([sys.executable, "-c", program], timeout=30)

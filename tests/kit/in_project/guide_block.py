@@ -9,12 +9,12 @@ import asyncio
 import os
 import sys
 
-from internal import jobs
+from internal import runner
 
 
 async def main(block: str) -> None:
     """Run the block while jobs can be enqueued."""
-    async with jobs.lifespan():
+    async with runner.lifespan():
         code = compile(block, "guide", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         waiting = eval(code, {})
         if waiting is not None:

@@ -70,6 +70,7 @@ class DurableContext(WorkflowContext):
         self._enqueue = enqueue
         self._called = 0
         self._unsaved: list[int] = []
+        self._saving = asyncio.Lock()
 
     async def run(self) -> Any:
         """Run the workflow, with the steps that are done; raise what its `run` raises."""
@@ -173,7 +174,8 @@ class DurableContext(WorkflowContext):
         await self._save_all()
 
     async def _save_all(self) -> None:
-        while self._unsaved:
-            number = self._unsaved[0]
-            await self.save(number, self.steps[number])
-            self._unsaved.remove(number)
+        async with self._saving:
+            while self._unsaved:
+                number = self._unsaved[0]
+                await self.save(number, self.steps[number])
+                self._unsaved.remove(number)

@@ -1,0 +1,72 @@
+"""The records of many jobs at once: what a worker's jobs do in the same moment is sent together."""
+
+import asyncio
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+
+from internal.config import get_settings
+from internal.runner.records import SCRIPT, SHA, TIMEOUT, Step, prefix
+
+T = TypeVar("T")
+
+
+class Records:
+    """Does steps of the records from an event loop."""
+
+    def __init__(self) -> None:
+        self._redis = Redis.from_url(
+            str(get_settings().celery_result_backend),
+            decode_responses=True,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        )
+        self._waiting: list[tuple[Step[Any], asyncio.Future[Any]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def run(self, step: Step[T]) -> T:
+        """Do a step, together with those of others; raise `RedisError` if Redis does not answer."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((step, answer))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send(), name="records")
+        return step.answer(await answer)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                answers = await self._execute([step for step, _ in batch])
+            except (RedisError, OSError) as error:
+                answers = [error] * len(batch)
+            for (_, waiting), answer in zip(batch, answers, strict=True):
+                if waiting.done():
+                    continue
+                if isinstance(answer, Exception):
+                    waiting.set_exception(answer)
+                else:
+                    waiting.set_result(answer)
+        self._sender = None
+
+    async def _execute(self, steps: list[Step[Any]]) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for step in steps:
+            pipeline.evalsha(SHA, 1, prefix(), *step.args)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        again = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if again:
+            await self._redis.script_load(SCRIPT)
+            for n, answer in zip(
+                again, await self._execute([steps[n] for n in again]), strict=True
+            ):
+                answers[n] = answer
+        return answers

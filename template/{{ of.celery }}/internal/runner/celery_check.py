@@ -1,0 +1,81 @@
+"""Checks of a deployment, each of which ends with 0 or says what is wrong.
+
+python -m internal.runner.celery_check          # jobs, queues, schedules, limits; needs no broker
+python -m internal.runner.celery_check worker   # the worker on this machine is receiving messages
+python -m internal.runner.celery_check beat     # the scheduler on this machine makes its rounds
+"""
+
+import sys
+
+from internal.celery_app import VISIBILITY_TIMEOUT, app
+from internal.config import get_settings
+from internal.runner import queues
+from internal.runner.liveness import age, alive_file
+from internal.runner.registry import file_of, registry
+
+MAX_AGE = 60.0
+"""After so many seconds without a sign of life, a process counts as stuck."""
+
+
+def configuration() -> list[str]:
+    """Return what is wrong with jobs, queues, schedules and limits, a sentence each."""
+    return [*registration(), *registry().check_queues(queues.taken()), *settings()]
+
+
+def registration() -> list[str]:
+    """Return what is wrong with single jobs: the others work."""
+    app.loader.import_default_modules()
+    return list(registry().problems)
+
+
+def settings() -> list[str]:
+    """Return what is wrong with settings and with what is written in `celery_app.py`."""
+    app.loader.import_default_modules()
+    known = {*registry().queues, queues.DEFAULT}
+    problems = [
+        f"{name} names the queue {queue!r}, to which no job is enqueued."
+        for name, named in (
+            ("WORKER_QUEUES", get_settings().worker_queues or ()),
+            ("QUEUE_CONCURRENCY", get_settings().queue_concurrency),
+            ("QUEUE_RATE", get_settings().queue_rate),
+        )
+        for queue in sorted(set(named) - known)
+    ]
+    problems += [
+        f"The schedule {name} names {entry['task']}, which is no task."
+        for name, entry in app.conf.beat_schedule.items()
+        if entry["task"] not in app.tasks
+    ]
+    problems += [
+        f"{file_of(definition)}: {definition.__name__} may run for {definition.policy.timeout}, but"
+        f" after {VISIBILITY_TIMEOUT} its message is delivered again: raise VISIBILITY_TIMEOUT in"
+        " internal/celery_app.py."
+        for definition in registry().kinds.values()
+        if definition.policy.timeout >= VISIBILITY_TIMEOUT
+    ]
+    return problems
+
+
+def alive(role: str) -> list[str]:
+    """Return what is wrong with the worker or beat on this machine."""
+    seconds = age(role)
+    if seconds is None:
+        return [f"There is no {alive_file(role)}: {role} has not started."]
+    return [f"{role} was last seen alive {seconds:.0f} s ago."] if seconds > MAX_AGE else []
+
+
+def main() -> None:
+    """Run the check that the command line asks for."""
+    match sys.argv[1:]:
+        case []:
+            problems = configuration()
+        case ["worker" | "beat" as role]:
+            problems = alive(role)
+        case _:
+            sys.exit(__doc__)
+    if problems:
+        sys.exit("\n".join(problems))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Enqueue, look up, cancel and retry jobs, which Celery's workers run.
+
+A job's record (records.py) is what counts; its message tells a worker where to look.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
+from functools import cache
+from typing import ParamSpec, TypeVar
+
+from redis import RedisError
+
+from internal.celery_app import app
+from internal.runner import messages, records
+from internal.runner.definitions import Definition, named_jobs
+from internal.runner.durable import without_failures
+from internal.runner.errors import EngineUnavailable, JobConflict, KeyReused, NotEnqueued
+from internal.runner.records import Message, Record
+from internal.runner.states import ENDED, JobInfo, JobPage, JobState
+from internal.runner.task import record_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BATCH = 500
+"""How many jobs of `enqueue_many` are written and sent together."""
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[None]:
+    """Nothing has to be running yet: connections are made when they are needed."""
+    yield
+
+
+async def check() -> None:
+    """Raise `EngineUnavailable` if jobs cannot be enqueued."""
+    await _in_thread(_check)
+
+
+async def enqueue(
+    job: Definition, *, key: str | None = None, at: datetime | None = None
+) -> JobInfo:
+    """Enqueue a job, to run now or, with a timezone-aware `at`, not before that time.
+
+    The same kind, `key` and input give the job that is already there. Raises `KeyReused` for the
+    same key with another input, and `EngineUnavailable`.
+    """
+    record = record_of(job.job_id(key), job)
+    return await _in_thread(_enqueue, record, at.timestamp() if at else 0.0)
+
+
+async def enqueue_many(
+    jobs: Iterable[Definition] | Mapping[str, Definition], *, at: datetime | None = None
+) -> list[JobInfo]:
+    """Enqueue many jobs, those of a mapping under its keys, and return them in order.
+
+    Raises `KeyReused`, and enqueues nothing, if a key belongs to a job with another input, and
+    `NotEnqueued`, which names the jobs that may be missing.
+    """
+    new = [record_of(job.job_id(key), job) for key, job in named_jobs(jobs)]
+    if isinstance(jobs, Mapping):
+        await _in_thread(_require_same, new)
+    return await _in_thread(_enqueue_many, new, at.timestamp() if at else 0.0)
+
+
+async def get(job_id: str) -> JobInfo:
+    """Return a job; raise `JobNotFound` or `EngineUnavailable`."""
+    return await _in_thread(records.run, records.get(job_id))
+
+
+async def list_jobs(
+    *,
+    state: JobState | None = None,
+    kind: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> JobPage:
+    """Return at most `limit` jobs, the newest first; `cursor` is that of the page before."""
+    if cursor and not cursor.isdecimal():
+        return JobPage(jobs=[])
+    step = records.list_jobs(state, kind, limit + 1, cursor)
+    found = await _in_thread(records.run, step)
+    page = found[:limit]
+    return JobPage(
+        jobs=[job for _, job in page], cursor=page[-1][0] if len(found) > limit else None
+    )
+
+
+async def cancel(job_id: str) -> JobInfo:
+    """Stop a job; raise `JobNotFound`, or `JobConflict` when it has ended."""
+    before, job = await _in_thread(records.run, records.cancel(job_id))
+    if before in ENDED:
+        raise JobConflict(job, "cancelled")
+    return job
+
+
+async def retry(job_id: str) -> JobInfo:
+    """Run a failed or cancelled job again, without the steps that are done.
+
+    Raises `JobNotFound`, `JobConflict` or `EngineUnavailable`.
+    """
+    return await _in_thread(_retry, job_id)
+
+
+def _check() -> None:
+    records.connection().ping()
+    messages.check()
+
+
+def _enqueue(record: Record, due: float) -> JobInfo:
+    known = records.run(records.create(record, due))
+    if known is False:
+        raise KeyReused(record.id)
+    if isinstance(known, JobInfo):
+        return known
+    if due <= time.time():
+        with _withdrawn_unless_sent(record.id):
+            messages.send(Message(record.id, record.task, record.queue))
+    return JobInfo(id=record.id, kind=record.kind, state=JobState.QUEUED)
+
+
+def _enqueue_many(new: list[Record], due: float) -> list[JobInfo]:
+    jobs: list[JobInfo] = []
+    for first in range(0, len(new), BATCH):
+        try:
+            jobs += _enqueue_batch(new[first : first + BATCH], due)
+        except (RedisError, *messages.ERRORS) as error:
+            raise NotEnqueued([record.id for record in new[len(jobs) :]], error) from error
+    return jobs
+
+
+def _enqueue_batch(batch: list[Record], due: float) -> list[JobInfo]:
+    steps = [records.create(record, due) for record in batch]
+    jobs, unsent = [], []
+    for record, step, answer in zip(batch, steps, records.run_all(steps), strict=True):
+        if isinstance(answer, RedisError):
+            raise answer
+        known = step.answer(answer)
+        if known is False:
+            raise KeyReused(record.id)
+        if known is True:
+            unsent.append(Message(record.id, record.task, record.queue))
+            known = JobInfo(id=record.id, kind=record.kind, state=JobState.QUEUED)
+        jobs.append(known)
+    if due <= time.time():
+        with app.producer_or_acquire() as producer:
+            messages.publish_all(producer, unsent)
+    return jobs
+
+
+def _require_same(new: list[Record]) -> None:
+    for first in range(0, len(new), BATCH):
+        batch = new[first : first + BATCH]
+        known = records.run_all([records.get_input(record.id) for record in batch])
+        for record, text in zip(batch, known, strict=True):
+            if isinstance(text, RedisError):
+                raise text
+            if text not in (None, record.input):
+                raise KeyReused(record.id)
+
+
+def _retry(job_id: str) -> JobInfo:
+    _, steps = records.run(records.get_steps(job_id))
+    before, message, job = records.run(records.revive(job_id, without_failures(steps)))
+    if before not in (JobState.FAILED, JobState.CANCELLED):
+        raise JobConflict(job, "retried")
+    with _withdrawn_unless_sent(job_id, before):
+        messages.send(message)
+    return job
+
+
+@contextmanager
+def _withdrawn_unless_sent(job_id: str, before: JobState | None = None) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        with suppress(RedisError):
+            records.run(records.withdraw(job_id, before))
+        raise
+
+
+async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.run_in_executor(_threads(), lambda: function(*args, **kwargs))
+    except RedisError as error:
+        raise EngineUnavailable(f"Redis does not answer: {error}") from error
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    # Of its own: blocking jobs, which may enqueue others, occupy those of the event loop.
+    return ThreadPoolExecutor(8, thread_name_prefix="engine")

@@ -1,0 +1,162 @@
+"""How a worker holds the jobs it runs: it renews their leases every half second, from a thread.
+
+Whoever stays silent has lost its jobs. A job that should stop is told in the answer. The same
+thread watches the event loop: code that blocks it is named in the log.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+from redis import RedisError
+
+from internal.runner import records
+from internal.runner.records import Taken
+from internal.runner.states import Progress
+
+RENEW_INTERVAL = 0.5
+BLOCKED = 5.0
+"""After so many seconds, code that blocks the event loop is named in the log."""
+
+GRACE = 30.0
+"""A job that blocks the event loop for so long after its timeout ends the process."""
+
+_PROJECT = str(Path(__file__).parent.parent.parent)
+_RUNNER = str(Path(__file__).parent)
+_log = logging.getLogger(__name__)
+
+
+class Reporting(Protocol):
+    """What knows a job's progress."""
+
+    progress: Progress | None
+
+
+@dataclass(eq=False)
+class Held:
+    """A job that this worker runs, from a successful `take` until its outcome is written."""
+
+    job_id: str
+    kind: str
+    timeout: float
+    """How long, in seconds, it may run."""
+    taken: Taken
+    owner: str = field(default_factory=lambda: uuid4().hex)
+    verdict: str = "held"
+    """Why the work is to stop: the job is "lost", to "cancel", to "suspend" or to "give back"."""
+    reporting: Reporting | None = None
+    work: asyncio.Task[Any] | None = None
+    heard: float = field(default_factory=time.monotonic)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job has come."""
+        return (self.reporting and self.reporting.progress) or self.taken.progress
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether somebody else may have the job by now."""
+        return time.monotonic() - self.heard > records.SILENCE
+
+    def stop(self, verdict: str) -> None:
+        """Cancel the work, once."""
+        if self.verdict == "held":
+            self.verdict = verdict
+            if self.work:
+                self.work.cancel()
+
+
+class Leases(threading.Thread):
+    """Renews the leases of all jobs that an event loop runs."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+        super().__init__(name="leases", daemon=True)
+        self.held: dict[str, Held] = {}
+        self._loop = loop
+        self._loop_thread = loop_thread
+        self._answered = time.monotonic()
+        self._asked = False
+        self._named = False
+        self._ended = threading.Event()
+        self._redis = records.connect()
+
+    def run(self) -> None:
+        """Renew until the end."""
+        while not self._ended.wait(RENEW_INTERVAL):
+            try:
+                self._renew(list(self.held.values()))
+                self._watch()
+            except Exception:  # noqa: BLE001 - whatever it is, the next round tries again
+                _log.exception("the leases could not be renewed")
+
+    def end(self) -> None:
+        """Renew no more."""
+        self._ended.set()
+
+    def _renew(self, jobs: Collection[Held]) -> None:
+        if not jobs:
+            return
+        steps = [records.renew(job.job_id, job.owner, job.progress) for job in jobs]
+        try:
+            verdicts = records.run_all(steps, self._redis)
+        except RedisError as error:
+            _log.warning("leases cannot be renewed: %s", error)
+            verdicts = [error] * len(jobs)
+        for job, verdict in zip(jobs, verdicts, strict=True):
+            if isinstance(verdict, RedisError):
+                verdict = "lost" if job.lapsed else "held"
+            else:
+                job.heard = time.monotonic()
+            if verdict != "held":
+                self._loop.call_soon_threadsafe(self._stop, job, verdict)
+
+    def _stop(self, job: Held, verdict: str) -> None:
+        if self.held.get(job.job_id) is job:
+            job.stop(verdict)
+
+    def _watch(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._loop.call_soon_threadsafe(self._answer)
+        blocked = time.monotonic() - self._answered
+        if blocked > BLOCKED:
+            self._name_blocking_job(blocked)
+
+    def _answer(self) -> None:
+        self._asked = self._named = False
+        self._answered = time.monotonic()
+
+    def _name_blocking_job(self, blocked: float) -> None:
+        task = asyncio.current_task(self._loop)
+        job = self.held.get(task.get_name()) if task else None
+        if not self._named:
+            self._named = True
+            _log.error(
+                "the event loop is blocked since %.0f s by %s%s: other jobs wait. Use `def run`,"
+                " or await asyncio.to_thread(...), for code that blocks.",
+                blocked,
+                f"{job.kind} ({job.job_id})" if job else "a job",
+                self._place(),
+            )
+        if job and blocked > job.timeout + GRACE:
+            _log.critical("%s blocks the event loop: the worker ends", job.job_id)
+            logging.shutdown()
+            os._exit(1)
+
+    def _place(self) -> str:
+        """Return where the event loop's thread is in the project's own code."""
+        for frame, line in traceback.walk_stack(sys._current_frames().get(self._loop_thread)):
+            file = frame.f_code.co_filename
+            own = file.startswith(_PROJECT) and not file.startswith((_RUNNER, sys.prefix))
+            if own:
+                return f" in {Path(file).relative_to(_PROJECT)}, line {line}"
+        return ""

@@ -1,0 +1,71 @@
+"""Sends the messages that tell a worker where to look, and counts those that wait."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kombu.exceptions import ChannelError, OperationalError
+
+from internal.celery_app import app
+from internal.runner import queues
+from internal.runner.errors import EngineUnavailable
+from internal.runner.records import Message
+
+ERRORS = (OperationalError, OSError, RuntimeError)
+"""What kombu and its clients raise while the broker is away."""
+
+
+def send(message: Message) -> None:
+    """Send a job's message; raise `EngineUnavailable`."""
+    with broker(), app.producer_or_acquire() as producer:
+        publish(producer, message)
+
+
+def publish(producer: Any, message: Message) -> None:
+    """Send a job's message by a producer of one's own."""
+    # What the job is called with is in its record.
+    task_message = app.amqp.create_task_message(message.id, message.task, (), {}, origin="")
+    app.amqp.send_task_message(
+        producer,
+        message.task,
+        task_message,
+        queue=queues.declaration(message.queue),
+        retry_policy=app.conf.task_publish_retry_policy,
+    )
+
+
+def publish_all(producer: Any, messages: Iterable[Message]) -> None:
+    """Send many messages together, by a producer of one's own."""
+    with producer.batch():
+        for message in messages:
+            publish(producer, message)
+
+
+def waiting(connection: Any, queue: str) -> int:
+    """Return how many messages wait in a policy's queue."""
+    with connection.channel() as channel:
+        try:
+            return int(queue_size(channel, queues.name_of(queue)))
+        except ChannelError:
+            return 0  # Redis knows no empty queue, RabbitMQ none that nobody used.
+
+
+def queue_size(channel: Any, name: str) -> int:
+    """Return how many messages wait in a queue of the broker."""
+    count: int = channel.queue_declare(name, passive=True).message_count
+    return count
+
+
+def check() -> None:
+    """Raise `EngineUnavailable` if the broker does not answer."""
+    with broker(), app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0)
+
+
+@contextmanager
+def broker() -> Iterator[None]:
+    """Raise `EngineUnavailable` for the errors of an absent broker."""
+    try:
+        yield
+    except ERRORS as error:
+        raise EngineUnavailable(f"The broker does not answer: {error}") from error

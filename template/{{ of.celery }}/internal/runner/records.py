@@ -1,0 +1,338 @@
+"""The record of every job, in Redis: what is true of it, whatever happens to its message.
+
+A record is written before its message is sent. A worker takes the job by its record, renews its
+lease every half second, and writes down the outcome. A message only tells a worker where to look,
+so a second one does no harm, and the sweep (recovery.py) replaces a lost one. A job that waits for
+its time has no message.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import JsonValue
+from redis import ConnectionError as RedisConnectionError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+from internal.config import get_settings
+from internal.runner.durable import Step as WorkflowStep
+from internal.runner.errors import JobNotFound
+from internal.runner.states import JobInfo, JobState, Progress
+
+T = TypeVar("T")
+
+SILENCE = 10.0
+"""After so many seconds without a renewal, the lease of a running job has lapsed."""
+
+SILENCE_WHEN_REDELIVERED = 1.0
+"""The same when its message was given back: that the worker is gone is all but certain."""
+
+TIMEOUT = 3.0
+"""How long, in seconds, Redis may take to answer."""
+
+BATCH = 1_000
+"""How many jobs one step of the sweep changes at most."""
+
+SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
+SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is written when a job is enqueued."""
+
+    id: str
+    kind: str
+    queue: str
+    task: str
+    """The name of the Celery task that runs it."""
+    input: str
+    """JSON: the fields of a job, or the `Call` of a native task."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent for a job."""
+
+    id: str
+    task: str
+    queue: str
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A job that may be run now."""
+
+    input: str
+    attempts: int
+    """How many attempts have failed."""
+    lost: int
+    """How many workers in a row have died while they ran it."""
+    progress: Progress | None
+    steps: dict[int, WorkflowStep]
+
+
+@dataclass(frozen=True)
+class Later:
+    """A job that was not taken, because its queue's rate allows its start at `due` only."""
+
+    due: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of a job ended."""
+
+    state: JobState
+    result: JsonValue = None
+    error: str = ""
+    due: float = 0.0
+    """When a job that is queued again may run (seconds since 1970)."""
+    attempts: int = 0
+    """How many attempts have failed."""
+    input: str = ""
+    """The input of the next run, if it is another one."""
+
+
+@dataclass(frozen=True)
+class Step(Generic[T]):
+    """One atomic change of the records, or a question; `run` and the worker's batches do it."""
+
+    args: tuple[str | int, ...]
+    answer: Callable[[Any], T]
+
+
+def create(record: Record, due: float = 0.0) -> Step[JobInfo | bool]:
+    """Write the record of a new job: True; the known job; False if that has another input."""
+
+    def answer(raw: list[Any]) -> JobInfo | bool:
+        return _info(record.id, raw[1:]) if raw[0] == "same" else raw[0] == "new"
+
+    fields = (record.kind, record.queue, record.task, record.input)
+    return Step(("create", record.id, *fields, _ms(due)), answer)
+
+
+def take(
+    job_id: str, owner: str, silence: float, interval: float, record: Record | None
+) -> Step[Taken | Later | str]:
+    """Make `owner` the one who runs the job, or return why not.
+
+    `interval` is the least number of seconds between two starts in its queue. With a `record`, a
+    job that has none gets it.
+    """
+    fields = (record.kind, record.queue, record.task, record.input) if record else ("",) * 4
+
+    def answer(raw: list[Any]) -> Taken | Later | str:
+        match raw:
+            case ["taken", steps, text, attempts, lost, progress]:
+                return Taken(
+                    text, int(attempts or 0), int(lost or 0), _progress(progress), _steps(steps)
+                )
+            case ["later", due]:
+                return Later(int(due) / 1000)
+        return str(raw[0])
+
+    return Step(("take", job_id, owner, _ms(silence), _ms(interval), _kept(), *fields), answer)
+
+
+def renew(job_id: str, owner: str, progress: Progress | None) -> Step[str]:
+    """Renew the lease of the job; it is "held", "lost", or to "cancel"."""
+    return Step(("renew", job_id, owner, _dump(progress)), str)
+
+
+def save(job_id: str, owner: str, number: int, step: WorkflowStep) -> Step[bool]:
+    """Keep a workflow's step; False if the job is no longer `owner`'s."""
+    error = "" if step.done else step.error or ""
+    return Step(("save", job_id, owner, number, json.dumps(step.to_json()), error), bool)
+
+
+def finish(job_id: str, owner: str, outcome: Outcome, progress: Progress | None) -> Step[bool]:
+    """Write down how a run ended; False if the job is no longer `owner`'s."""
+    return Step(
+        (
+            *("finish", job_id, owner, outcome.state.value, _kept(), _dump(progress)),
+            *(json.dumps(outcome.result), outcome.error, _ms(outcome.due)),
+            *(outcome.attempts, outcome.input),
+        ),
+        bool,
+    )
+
+
+def give_back(job_id: str, owner: str, progress: Progress | None, due: float = 0.0) -> Step[bool]:
+    """Queue a job again whose run does not count; with a `due` time, no message follows."""
+    return Step(("give_back", job_id, owner, _kept(), _dump(progress), _ms(due)), bool)
+
+
+def cancel(job_id: str) -> Step[tuple[JobState, JobInfo]]:
+    """Stop a job that has not ended; return the state that it had, and the job."""
+
+    def answer(raw: list[Any]) -> tuple[JobState, JobInfo]:
+        return _state(job_id, raw[0]), _info(job_id, raw[1:])
+
+    return Step(("cancel", job_id, _kept()), answer)
+
+
+def revive(
+    job_id: str, steps: Mapping[int, WorkflowStep]
+) -> Step[tuple[JobState, Message, JobInfo]]:
+    """Queue a failed or cancelled job again, with its steps changed to those given.
+
+    Return the state that it had, the message that is to be sent, and the job.
+    """
+
+    def answer(raw: list[Any]) -> tuple[JobState, Message, JobInfo]:
+        return _state(job_id, raw[0]), Message(*raw[1]), _info(job_id, raw[2:])
+
+    changes = [
+        part for number, step in steps.items() for part in (str(number), json.dumps(step.to_json()))
+    ]
+    return Step(("revive", job_id, *changes), answer)
+
+
+def withdraw(job_id: str, state: JobState | None = None) -> Step[None]:
+    """Undo a `create`, or a `revive` from `state`, whose message could not be sent."""
+    return Step(("withdraw", job_id, state.value if state else "", _kept()), lambda _: None)
+
+
+def due() -> Step[list[Message]]:
+    """Return the messages that are to be sent for jobs whose time has come."""
+    return Step(("due", "", BATCH), _messages)
+
+
+def lost() -> Step[tuple[list[Message], list[str]]]:
+    """Find jobs whose lease has lapsed, and queues in which a message may be missing."""
+    return Step(("lost", "", _ms(SILENCE), _kept(), BATCH), lambda raw: (_messages(raw[0]), raw[1]))
+
+
+def unannounced(queue: str, waiting: int) -> Step[list[Message]]:
+    """Find the jobs of a queue whose message is lost, while so many messages wait in it."""
+    return Step(("unannounced", "", queue, waiting, _ms(SILENCE), BATCH), _messages)
+
+
+def forget_expired() -> Step[int]:
+    """Remove a batch of records that are past their retention, and return how many."""
+    return Step(("forget_expired", "", BATCH), int)
+
+
+def get(job_id: str) -> Step[JobInfo]:
+    """Return a job; raise `JobNotFound`."""
+    return Step(("get", job_id), lambda raw: _info(job_id, raw))
+
+
+def get_input(job_id: str) -> Step[str | None]:
+    """Return the input of a job, as JSON."""
+    return Step(("get_input", job_id), lambda raw: raw)
+
+
+def get_steps(job_id: str) -> Step[tuple[str, dict[int, WorkflowStep]]]:
+    """Return the input and the steps of a workflow."""
+    return Step(("get_steps", job_id), lambda raw: (raw[0], _steps(raw[1])))
+
+
+def list_jobs(
+    state: JobState | None, kind: str | None, limit: int, cursor: str | None
+) -> Step[list[tuple[str, JobInfo]]]:
+    """Return the newest jobs that were created before `cursor`, each with its own."""
+    before = f"({int(cursor)}" if cursor else "+inf"
+    return Step(
+        ("list", "", state.value if state else "", kind or "", limit, before),
+        lambda raw: [(created, _info(job_id, fields)) for job_id, created, *fields in raw],
+    )
+
+
+def run(step: Step[T]) -> T:
+    """Do a step; raise `redis.RedisError` if Redis does not answer."""
+    [answer] = run_all([step])
+    if isinstance(answer, RedisError):
+        raise answer
+    return step.answer(answer)
+
+
+def run_all(steps: Sequence[Step[Any]], redis: "Redis | None" = None) -> list[Any]:
+    """Send many steps at once, and return their answers, or errors, as Redis gave them."""
+    pipeline = (redis or connection()).pipeline(transaction=False)
+    for step in steps:
+        pipeline.evalsha(SHA, 1, prefix(), *step.args)
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    again = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if again:
+        (redis or connection()).script_load(SCRIPT)
+        for n, answer in zip(again, run_all([steps[n] for n in again], redis), strict=True):
+            answers[n] = answer
+    return answers
+
+
+@cache
+def connection() -> Redis:
+    """Return this process's connections to the Redis that keeps the records."""
+    return connect()
+
+
+def connect() -> Redis:
+    """Return connections of one's own."""
+    return Redis.from_url(
+        str(get_settings().celery_result_backend),
+        decode_responses=True,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+        # A connection that broke while idle is made again; a silent server is not asked twice.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )
+
+
+def prefix() -> str:
+    """Return what the keys of this project begin with."""
+    return f"{get_settings().celery_task_default_queue}:"
+
+
+def _info(job_id: str, fields: Sequence[Any]) -> JobInfo:
+    kind, state, progress, result, error = fields
+    if state is None:
+        raise JobNotFound(job_id)
+    return JobInfo(
+        id=job_id,
+        kind=kind,
+        state=state,
+        progress=_progress(progress),
+        result=json.loads(result) if result else None,
+        error=error or None,
+    )
+
+
+def _state(job_id: str, state: str) -> JobState:
+    if not state:
+        raise JobNotFound(job_id)
+    return JobState(state)
+
+
+def _messages(raw: list[list[str]]) -> list[Message]:
+    return [Message(*fields) for fields in raw]
+
+
+def _steps(raw: list[str]) -> dict[int, WorkflowStep]:
+    pairs = zip(raw[::2], raw[1::2], strict=True)
+    return {int(number): WorkflowStep(**json.loads(step)) for number, step in sorted(pairs)}
+
+
+def _progress(text: str | None) -> Progress | None:
+    return Progress.model_validate_json(text) if text else None
+
+
+def _dump(progress: Progress | None) -> str:
+    return progress.model_dump_json() if progress else ""
+
+
+def _kept() -> int:
+    return _ms(timedelta(days=get_settings().retention_days).total_seconds())
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

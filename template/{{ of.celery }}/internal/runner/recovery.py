@@ -1,0 +1,137 @@
+"""What a worker does beside its jobs, in a thread: the sweep, and the proof that it listens.
+
+The sweep sends messages for jobs whose time has come, for those whose worker is gone, and for
+those whose message is lost. Every worker does it; each step is atomic, so no two find the same job.
+"""
+
+import logging
+import threading
+from typing import Any
+
+from celery import bootsteps
+from celery.worker import WorkController, state
+from redis import RedisError
+
+from internal.runner import celery_check, messages, queues, records
+from internal.runner.liveness import alive_file
+from internal.runner.records import Message
+
+INTERVAL = 0.5
+"""Seconds between two looks for jobs whose time has come."""
+
+ROUND = 4
+"""Every so many looks, also for lost jobs and messages."""
+
+_log = logging.getLogger(__name__)
+
+
+class Recovery(bootsteps.StartStopStep):
+    """The part of the worker that sweeps, and that chooses its queues."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: WorkController, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        if problems := celery_check.settings():
+            raise SystemExit("\n".join(problems))
+        for problem in celery_check.registration():
+            _log.error(problem)
+        known: Any = worker.app.amqp.queues
+        for queue in queues.taken():
+            known.add(queues.declaration(queue))
+        # The others have consumers of their own (queues.py).
+        known.select([queues.name_of(queues.taken()[0])])
+        self._sweep: Sweep | None = None
+
+    def start(self, worker: WorkController) -> None:
+        """Begin the rounds."""
+        _log.info("taking jobs from the queues %s", ", ".join(queues.taken()))
+        self._sweep = Sweep(worker)
+        self._sweep.start()
+
+    def stop(self, worker: WorkController) -> None:
+        """End the rounds."""
+        if self._sweep:
+            self._sweep.end()
+
+
+class Sweep(threading.Thread):
+    """Finds what needs a message; after an error it uses new connections."""
+
+    def __init__(self, worker: WorkController) -> None:
+        super().__init__(name="sweep", daemon=True)
+        self._app: Any = worker.app
+        self._pool: Any = worker.pool
+        self._ended = threading.Event()
+        self._received = 0
+        self._redis = records.connect()
+        self._connection: Any = None
+        self._producer: Any = None
+
+    def run(self) -> None:
+        """Make rounds until the end."""
+        rounds = 0
+        while not self._ended.wait(INTERVAL):
+            rounds += 1
+            try:
+                self._send(self._do(records.due()))
+                if rounds % ROUND == 0:
+                    self._find_lost()
+                    self._prove_listening()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round tries again
+                _log.warning("the sweep has to wait: %s", error)
+                self._disconnect()
+        self._disconnect()
+
+    def end(self) -> None:
+        """Make no more rounds."""
+        self._ended.set()
+
+    def _find_lost(self) -> None:
+        lost, suspects = self._do(records.lost())
+        for message in lost:
+            _log.warning("job %s has lost its worker: it is queued again", message.id)
+        self._send(lost)
+        for queue in suspects:
+            waiting = messages.waiting(self._broker(), queue)
+            lost = self._do(records.unannounced(queue, waiting))
+            for message in lost:
+                _log.warning("the message of job %s was lost: it is sent again", message.id)
+            self._send(lost)
+        self._do(records.forget_expired())
+
+    def _prove_listening(self) -> None:
+        received = state.all_total_count[0]
+        # Messages wait, no job runs and none was received: this worker does not listen.
+        if self._pool.busy or received != self._received or not self._messages_wait():
+            alive_file("worker").touch()
+        self._received = received
+
+    def _messages_wait(self) -> bool:
+        return any(messages.waiting(self._broker(), queue) for queue in queues.taken())
+
+    def _do(self, step: records.Step[Any]) -> Any:
+        [answer] = records.run_all([step], self._redis)
+        if isinstance(answer, RedisError):
+            raise answer
+        return step.answer(answer)
+
+    def _send(self, found: list[Message]) -> None:
+        if found:
+            self._broker()
+            messages.publish_all(self._producer, found)
+
+    def _broker(self) -> Any:
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
+            self._connection.ensure_connection(max_retries=1, interval_start=0)
+            self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection:
+            try:
+                connection.collect(socket_timeout=1)
+            except Exception as error:  # noqa: BLE001 - it is not used any more
+                _log.debug("the old connection did not close: %s", error)

@@ -1,0 +1,95 @@
+"""Celery's scheduler, with the schedules of the jobs: it names them, waits for the engine, shows that it lives."""
+
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from celery.beat import PersistentScheduler, ScheduleEntry
+from celery.schedules import BaseSchedule, schedstate
+from cronsim import CronSim
+
+from internal.config import get_settings
+from internal.runner.errors import EngineUnavailable
+from internal.runner.liveness import alive_file
+from internal.runner.registry import registry
+from internal.runner.task import task_name
+
+PAUSE = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Cron(BaseSchedule):
+    """A cron expression in UTC, as a policy has it."""
+
+    def __init__(self, expression: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.expression = expression
+
+    def is_due(self, last_run_at: datetime) -> schedstate:
+        """Tell whether a time has passed since the last run, and how many seconds are left."""
+        now = datetime.now(UTC)
+        due = next(CronSim(self.expression, last_run_at.astimezone(UTC))) <= now
+        following = next(CronSim(self.expression, now))
+        return schedstate(due, (following - now).total_seconds())
+
+    def latest(self) -> datetime:
+        """Return the newest of the times that have passed."""
+        passed = CronSim(self.expression, datetime.now(UTC) + timedelta(seconds=1), reverse=True)
+        return next(passed)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the expression is the same."""
+        return isinstance(other, Cron) and other.expression == self.expression
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type["Cron"], tuple[str]]:
+        """Return what is kept in the schedule's file."""
+        return Cron, (self.expression,)
+
+    def __repr__(self) -> str:
+        """Return it for logs."""
+        return f"<cron {self.expression}>"
+
+
+def schedules() -> dict[str, dict[str, Any]]:
+    """Return the schedules of the jobs, as Celery wants them."""
+    return {
+        kind: {"task": task_name(kind), "schedule": Cron(expression)}
+        for kind, expression in registry().schedules.items()
+    }
+
+
+class Scheduler(PersistentScheduler):
+    """A scheduler of which a second one, started by mistake, does no job twice."""
+
+    def setup_schedule(self) -> None:
+        """Open the schedule's file, in a folder that may not be there yet."""
+        get_settings().data_dir.mkdir(parents=True, exist_ok=True)
+        self.app.conf.beat_schedule = {**schedules(), **self.app.conf.beat_schedule}
+        super().setup_schedule()
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Send what is due, and show that this was done."""
+        alive_file("beat").touch()
+        pause: float = super().tick(*args, **kwargs)
+        return pause
+
+    def apply_async(self, entry: ScheduleEntry, *args: Any, **kwargs: Any) -> Any:
+        """Send one job; its id says for when it was scheduled, and no id is done twice."""
+        schedule = entry.schedule
+        if isinstance(schedule, Cron):
+            job_id = f"{entry.name}-{schedule.latest():%Y%m%dT%H%M}"
+            entry.options = {**(entry.options or {}), "task_id": job_id}
+        while True:
+            try:
+                return super().apply_async(entry, *args, **kwargs)
+            except Exception as error:
+                # The next time may be tomorrow: wait for the engine instead.
+                if not isinstance(error.__cause__ or error.__context__, EngineUnavailable):
+                    raise
+                _log.warning("%s has to wait: %s", entry.name, error)
+                alive_file("beat").touch()
+                time.sleep(PAUSE)
