@@ -36,7 +36,7 @@ def test_a_job_that_blocks_the_event_loop_is_named(
 ) -> None:
     job_id = post(client, "test-blocking", {})
     assert wait(client, job_id)["state"] == "succeeded"
-    assert "test-blocking (tests/jobs/promises.py) blocks the event loop" in caplog.text
+    assert "test-blocking (tests/jobs/blocking.py) blocks the event loop" in caplog.text
 
 
 def test_only_the_newest_ended_jobs_are_remembered(
