@@ -155,10 +155,10 @@ async def test_the_worker_ends_with_0_at_every_sigterm(stack: Stack) -> None:
 
 
 async def test_a_server_that_comes_back_has_lost_nothing(stack: Stack) -> None:
-    number, away = 300, 20.0
-    worker = await stack.start_worker()
-    stack.mailbox.pause = 0.3
+    number, away = 400, 20.0
+    stack.mailbox.pause = 0.5
     jobs = await send(stack, number)
+    worker = await stack.start_worker()
     await until_async(lambda: stack.mailbox.by_recipient.total() > 5)
     await stack.processes[0].stop()
     await asyncio.sleep(away)

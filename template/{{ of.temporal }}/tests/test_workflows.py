@@ -1,7 +1,6 @@
 """What is true of jobs because they are Temporal workflows."""
 
-import logging
-import time
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -17,17 +16,17 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
-from temporalio.testing import ActivityEnvironment
 
 from internal.config import Settings, get_settings
 from internal.runner import (
     Definition,
     NotEnqueued,
     Policy,
+    activity,
     client,
     enqueue_many,
+    jobs_loop,
     schedules,
-    watchdog,
     worker,
 )
 from internal.runner.registry import Registry
@@ -120,19 +119,26 @@ async def test_a_job_whose_worker_is_stopped_goes_on_with_another(
             await job.result()
 
 
-async def test_a_job_that_blocks_the_worker_is_named(
-    temporal: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_job_that_blocks_the_event_loop_is_named_and_the_others_go_on(
+    temporal: Client,
+    own_queue: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(watchdog, "LIMIT", 0.1)
-    async with watchdog.watching(temporal):
-
-        async def block() -> None:
-            with watchdog.watched(Add(), ActivityEnvironment.default_info()):
-                time.sleep(0.5)  # noqa: ASYNC251 - this is what must not be done
-
-        with caplog.at_level(logging.WARNING):
-            await block()
-    assert "test-add blocks the event loop (tests/jobs/promises.py)" in caplog.text
+    monkeypatch.setattr(jobs_loop, "BLOCKED", 0.1)
+    loop = jobs_loop.JobsLoop(threads=1)
+    monkeypatch.setattr(activity, "jobs_loop", lambda: loop)
+    watching = asyncio.create_task(loop.watch())
+    async with workers(temporal, own_queue):
+        results = [
+            temporal.execute_workflow(
+                kind, {}, id=uuid4().hex, task_queue=own_queue.temporal_task_queue
+            )
+            for kind in ("test-blocking", "test-add")
+        ]
+        assert await asyncio.gather(*results) == [None, {"total": 3}]
+    watching.cancel()
+    assert "test-blocking (tests/jobs/promises.py) blocks the event loop" in caplog.text
 
 
 async def test_what_could_not_be_enqueued_is_named(

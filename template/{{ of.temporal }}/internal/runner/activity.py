@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
@@ -17,10 +17,11 @@ from internal.errors import PermanentError
 from internal.runner import client
 from internal.runner.attempts import Attempt, call, to_json
 from internal.runner.definitions import Definition, Job, Workflow
+from internal.runner.jobs_loop import jobs_loop
 from internal.runner.messages import WORKER_STOPPED, Call, Outcome
-from internal.runner.registry import registry
+from internal.runner.registry import file_of, registry
 from internal.runner.signatures import arguments_from_json
-from internal.runner.watchdog import watched
+from internal.runner.states import Progress
 
 HEARTBEAT_INTERVAL = 0.5
 """The seconds between two heartbeats: a cancellation request comes back with one."""
@@ -47,36 +48,40 @@ def definition_of(kind: str, fields: object) -> Definition:
 @activity.defn(dynamic=True)
 async def run_attempt(args: Sequence[RawValue]) -> Outcome:
     """Run an attempt, send heartbeats meanwhile, and return its result and its progress."""
-    info = activity.info()
     given: Call = activity.payload_converter().from_payload(args[0].payload, Call)
-    kind, _, step = info.activity_type.partition(".")
+    activity_type = activity.info().activity_type
+    kind, _, step = activity_type.partition(".")
     definition = definition_of(kind, given.input)
     function = _function(definition, step)
-    context = Attempt(given.key, given.attempt, client.enqueue)
-    heartbeats = asyncio.create_task(_send_heartbeats(context))
+    arguments = arguments_from_json(function, given.arguments) if step else {}
     name = ".".join(filter(None, (type(definition).__name__, step)))
+    context: Attempt | None = None
+
+    async def attempt() -> JsonValue:
+        nonlocal context
+        context = Attempt(given.key, given.attempt, client.enqueue)
+        result = await call(function, context, definition.policy.timeout, **arguments)
+        return to_json(result, f"The result of {name}")
+
+    def progress() -> Progress | None:
+        return context.progress if context else None
+
+    heartbeats = asyncio.create_task(_send_heartbeats(progress))
     try:
-        with watched(definition, info):
-            result = await call(
-                function,
-                context,
-                definition.policy.timeout,
-                **(arguments_from_json(function, given.arguments) if step else {}),
-            )
-        result = to_json(result, f"The result of {name}")
+        result = await jobs_loop().run(attempt, f"{kind} ({file_of(type(definition))})")
     except asyncio.CancelledError as error:
         details = activity.cancellation_details()
         if details and details.cancel_requested:
-            _log.info("cancelled")
-            return Outcome(progress=context.progress, cancelled=True)
+            _log.info("%s cancelled", activity_type)
+            return Outcome(progress=progress(), cancelled=True)
         stopped = details and details.worker_shutdown
-        raise _failure(error, context, WORKER_STOPPED if stopped else None) from error
+        raise _failure(error, progress(), WORKER_STOPPED if stopped else None) from error
     except Exception as error:
-        raise _failure(error, context) from error
+        raise _failure(error, progress()) from error
     finally:
         heartbeats.cancel()
-    _log.info("%s succeeded", info.activity_type)
-    return Outcome(result=result, progress=context.progress)
+    _log.info("%s succeeded", activity_type)
+    return Outcome(result=result, progress=progress())
 
 
 def _function(definition: Definition, step: str) -> Callable[..., Any]:
@@ -91,17 +96,17 @@ def _function(definition: Definition, step: str) -> Callable[..., Any]:
 
 
 def _failure(
-    error: BaseException, context: Attempt, error_type: str | None = None
+    error: BaseException, progress: Progress | None, error_type: str | None = None
 ) -> ApplicationError:
     return ApplicationError(
         str(error),
-        *filter(None, [context.progress]),
+        *filter(None, [progress]),
         type=error_type or type(error).__name__,
         non_retryable=isinstance(error, PermanentError),
     )
 
 
-async def _send_heartbeats(context: Attempt) -> None:
+async def _send_heartbeats(progress: Callable[[], Progress | None]) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT_INTERVAL)
-        activity.heartbeat(*filter(None, [context.progress]))
+        activity.heartbeat(*filter(None, [progress()]))

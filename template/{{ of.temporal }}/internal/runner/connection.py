@@ -49,10 +49,11 @@ def connection(settings: Settings) -> ClientConnectConfig:
 
 @cache
 def _runtime() -> Runtime:
-    # The SDK's core would write to standard error by itself. Of its client only errors are
-    # wanted: it warns at every call that it repeats, and the worker says when it must.
+    # The SDK's core would write to standard error by itself. Of its client and of heartbeats only
+    # errors are wanted: it warns at every call that it repeats, and the worker says when it must.
+    heartbeats = "temporalio_sdk_core::worker::activities::activity_heartbeat_manager"
     logging_config = LoggingConfig(
-        filter="ERROR,temporalio_sdk_core=WARN",
+        filter=f"ERROR,temporalio_sdk_core=WARN,{heartbeats}=ERROR",
         forwarding=LogForwardingConfig(
             logger=logging.getLogger("temporalio.core"), prepend_target_on_message=False
         ),

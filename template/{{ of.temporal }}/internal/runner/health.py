@@ -18,6 +18,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from internal.runner.jobs_loop import STUCK, jobs_loop
+
 INTERVAL = 5.0
 """The seconds between two questions to the server."""
 
@@ -40,8 +42,11 @@ class Health:
 
     @property
     def live(self) -> bool:
-        """Whether a restart would be of no use: the worker polls, or has no server to poll."""
-        return self._answered - self._polled < POLL_EXPIRES
+        """Whether a restart would be of no use: the worker polls, or has no server to poll.
+
+        And jobs can run.
+        """
+        return self._answered - self._polled < POLL_EXPIRES and jobs_loop().silence < STUCK
 
     @property
     def ready(self) -> bool:

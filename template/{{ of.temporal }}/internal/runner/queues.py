@@ -20,3 +20,8 @@ def all_queues() -> list[str]:
 def queues_of_worker(settings: Settings) -> list[str]:
     """Return the queues from which this worker takes jobs."""
     return sorted(settings.worker_queues or all_queues())
+
+
+def concurrency(settings: Settings, queue: str) -> int:
+    """Return how many jobs of a queue run side by side in a worker."""
+    return settings.queue_concurrency.get(queue, settings.worker_concurrency)

@@ -5,7 +5,6 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -18,10 +17,9 @@ from internal.config import Settings, get_settings
 from internal.logs import configure_logging
 from internal.runner.connection import connect
 from internal.runner.health import Health
-from internal.runner.queues import queues_of_worker
+from internal.runner.jobs_loop import jobs_loop
 from internal.runner.schedules import update_schedules
-from internal.runner.watchdog import watching
-from internal.runner.worker import build_workers, check_jobs, check_native, concurrency
+from internal.runner.worker import build_workers, check_jobs, check_native
 
 MIN_PAUSE = 0.25
 MAX_PAUSE = 2.0
@@ -72,9 +70,6 @@ def run() -> int:
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; a server or a namespace that is not there is waited for."""
     health, pause, scheduled = Health(), MIN_PAUSE, False
-    threads = sum(concurrency(settings, queue) for queue in queues_of_worker(settings))
-    # As many as there can be jobs that block.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
     async with health.serve(settings.worker_health_port), asyncio.TaskGroup() as ending:
         while not stop.is_set():
             try:
@@ -108,14 +103,15 @@ async def _prepare(settings: Settings, *, schedule: bool) -> list[Worker]:
 
 async def _run(workers: Sequence[Worker]) -> None:
     """Run workers until they are told to stop, or one of them fails: then all end."""
-    async with watching(workers[0].client):
-        running = [asyncio.create_task(worker.run()) for worker in workers]
-        done, others = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-        if others:
-            await asyncio.gather(*(worker.shutdown() for worker in workers if worker.is_running))
-            await asyncio.wait(others)
-        for task in done:
-            task.result()
+    watching = asyncio.create_task(jobs_loop().watch())
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    done, others = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+    if others:
+        await asyncio.gather(*(worker.shutdown() for worker in workers if worker.is_running))
+        await asyncio.wait(others)
+    watching.cancel()
+    for task in done:
+        task.result()
 
 
 async def _is_done(task: asyncio.Task[Any], *events: asyncio.Event) -> bool:

@@ -19,7 +19,7 @@ from internal.config import Settings
 from internal.runner.activity import run_attempt
 from internal.runner.interceptor import ActivityInterceptor
 from internal.runner.native import native_activities, native_workflows
-from internal.runner.queues import queues_of_worker, task_queue
+from internal.runner.queues import concurrency, queues_of_worker, task_queue
 from internal.runner.registry import registry
 from internal.runner.workflow import RunJob
 
@@ -41,11 +41,6 @@ _SANDBOX = SandboxedWorkflowRunner(
 
 # Of a native workflow: what misfits its input stays so, and must not be retried for ever.
 _FAILURES = [TypeError, ValueError]
-
-
-def concurrency(settings: Settings, queue: str) -> int:
-    """Return how many jobs of a queue run side by side in a worker."""
-    return settings.queue_concurrency.get(queue, settings.worker_concurrency)
 
 
 def build_workers(client: Client, settings: Settings) -> list[Worker]:
