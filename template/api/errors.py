@@ -3,7 +3,7 @@
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from internal.runner import EngineUnavailable, JobConflict, JobNotFound, KeyReused
+from internal.runner import EngineUnavailable, JobConflict, JobNotFound, KeyReused, NotEnqueued
 
 STATUS_CODES: dict[type[Exception], int] = {
     JobNotFound: 404,
@@ -22,4 +22,7 @@ def register(app: FastAPI) -> None:
 def _answer(_request: Request, error: Exception) -> JSONResponse:
     [status_code] = {code for kind, code in STATUS_CODES.items() if isinstance(error, kind)}
     headers = {"Retry-After": str(EngineUnavailable.retry_after)} if status_code == 503 else None
-    return JSONResponse({"detail": str(error)}, status_code=status_code, headers=headers)
+    content: dict[str, object] = {"detail": str(error)}
+    if isinstance(error, NotEnqueued):
+        content["job_ids"] = error.job_ids
+    return JSONResponse(content, status_code=status_code, headers=headers)

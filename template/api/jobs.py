@@ -28,6 +28,9 @@ At = Annotated[
     Query(description="Do not run the job before this time, such as 2030-01-31T08:00:00Z."),
 ]
 
+BATCH = 10_000
+"""How many jobs one request may enqueue."""
+
 
 class Accepted(BaseModel):
     """Where to look for a job that was accepted."""
@@ -66,7 +69,7 @@ async def retry_job(job_id: str) -> JobInfo:
 
 
 def _route(definition: type[Definition]) -> Callable[..., Any]:
-    """Return the function behind the route of one job."""
+    """Return the function behind the route that enqueues one job of a kind."""
 
     async def enqueue(
         job: Any,
@@ -75,16 +78,36 @@ def _route(definition: type[Definition]) -> Callable[..., Any]:
         idempotency_key: IdempotencyKey = None,
         at: At = None,
     ) -> Accepted:
-        info = await runner.enqueue(job, key=idempotency_key, at=at)
-        url = request.app.url_path_for("get_job", job_id=info.id)
-        response.headers["Location"] = url
-        return Accepted(id=info.id, url=url)
+        accepted = _accepted(request, await runner.enqueue(job, key=idempotency_key, at=at))
+        response.headers["Location"] = accepted.url
+        return accepted
 
     # FastAPI reads the body's schema from here.
     without_fields = all(not field.is_required() for field in definition.model_fields.values())
     body = Body(default_factory=definition) if without_fields else Body()
     enqueue.__annotations__["job"] = Annotated[definition, body]
     return enqueue
+
+
+def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
+    """Return the function behind the route that enqueues many jobs of a kind."""
+
+    async def enqueue_many(
+        jobs: Any, request: Request, idempotency_key: IdempotencyKey = None, at: At = None
+    ) -> list[Accepted]:
+        if idempotency_key is None:
+            enqueued = await runner.enqueue_many(jobs, at=at)
+        else:
+            keyed = {f"{idempotency_key}-{number}": job for number, job in enumerate(jobs)}
+            enqueued = await runner.enqueue_many(keyed, at=at)
+        return [_accepted(request, job) for job in enqueued]
+
+    enqueue_many.__annotations__["jobs"] = Annotated[list[definition], Body(max_length=BATCH)]  # type: ignore[valid-type]
+    return enqueue_many
+
+
+def _accepted(request: Request, job: JobInfo) -> Accepted:
+    return Accepted(id=job.id, url=request.app.url_path_for("get_job", job_id=job.id))
 
 
 for _kind, _definition in registry().kinds.items():
@@ -95,4 +118,13 @@ for _kind, _definition in registry().kinds.items():
         status_code=202,
         name=f"enqueue {_kind}",
         description=_definition.__doc__,
+    )
+    router.add_api_route(
+        f"/{_kind}/batch",
+        _batch_route(_definition),
+        methods=["POST"],
+        status_code=202,
+        name=f"enqueue many {_kind}",
+        description=f"{_definition.__doc__} For each element of a list; with an idempotency key, the"
+        " same list gives the same jobs.",
     )

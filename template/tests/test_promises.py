@@ -156,6 +156,29 @@ def test_the_same_key_with_another_input_is_refused(client: TestClient) -> None:
     assert "was enqueued with another input" in answer.json()["detail"]
 
 
+def test_many_jobs_are_enqueued_by_one_request_and_once_for_its_key(client: TestClient) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    body = [{"numbers": [number]} for number in range(50)]
+    first = client.post("/jobs/test-add/batch", json=body, headers=headers)
+    assert first.status_code == 202
+    ids = [job["id"] for job in first.json()]
+    assert len(set(ids)) == 50
+    results = [wait(client, job_id)["result"] for job_id in ids]
+    assert results == [{"total": number} for number in range(50)]
+
+    again = client.post("/jobs/test-add/batch", json=body, headers=headers)
+    assert [job["id"] for job in again.json()] == ids
+    other = client.post("/jobs/test-add/batch", json=body[::-1], headers=headers)
+    assert other.status_code == 422
+
+
+def test_a_batch_with_a_wrong_element_enqueues_nothing(client: TestClient) -> None:
+    body = [{"numbers": [1]}, {"numbers": "none"}]
+    answer = client.post("/jobs/test-add/batch", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"][1] == 1
+
+
 def test_a_bad_key_is_refused(client: TestClient) -> None:
     answer = client.post("/jobs/test-add", json={}, headers={"Idempotency-Key": "not a key"})
     assert answer.status_code == 422

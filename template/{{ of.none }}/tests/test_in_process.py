@@ -31,6 +31,14 @@ def test_the_end_of_the_api_stops_what_takes_too_long(
     assert notes(job_id) == ["begun", "cancelled"]
 
 
+def test_a_job_that_blocks_the_event_loop_is_named(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = post(client, "test-blocking", {})
+    assert wait(client, job_id)["state"] == "succeeded"
+    assert "test-blocking (tests/jobs/blocking.py) blocks the event loop" in caplog.text
+
+
 def test_only_the_newest_ended_jobs_are_remembered(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

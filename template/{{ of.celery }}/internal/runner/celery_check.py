@@ -1,24 +1,24 @@
 """Checks of a deployment, each of which ends with 0 or says what is wrong.
 
-python -m internal.runner.celery_check          # jobs, queues, schedules, limits; needs no broker
+python -m internal.runner.celery_check          # jobs, queues and schedules fit; needs no broker
 python -m internal.runner.celery_check worker   # the worker on this machine is receiving messages
 python -m internal.runner.celery_check beat     # the scheduler on this machine makes its rounds
 """
 
 import sys
 
-from internal.celery_app import VISIBILITY_TIMEOUT, app
+from internal.celery_app import app
 from internal.config import get_settings
 from internal.runner import queues
 from internal.runner.liveness import age, alive_file
-from internal.runner.registry import file_of, registry
+from internal.runner.registry import registry
 
 MAX_AGE = 60.0
 """After so many seconds without a sign of life, a process counts as stuck."""
 
 
 def configuration() -> list[str]:
-    """Return what is wrong with jobs, queues, schedules and limits, a sentence each."""
+    """Return what is wrong with jobs, queues and schedules, a sentence each."""
     return [*registration(), *registry().check_queues(queues.taken()), *settings()]
 
 
@@ -45,13 +45,6 @@ def settings() -> list[str]:
         f"The schedule {name} names {entry['task']}, which is no task."
         for name, entry in app.conf.beat_schedule.items()
         if entry["task"] not in app.tasks
-    ]
-    problems += [
-        f"{file_of(definition)}: {definition.__name__} may run for {definition.policy.timeout}, but"
-        f" after {VISIBILITY_TIMEOUT} its message is delivered again: raise VISIBILITY_TIMEOUT in"
-        " internal/celery_app.py."
-        for definition in registry().kinds.values()
-        if definition.policy.timeout >= VISIBILITY_TIMEOUT
     ]
     return problems
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from kombu.exceptions import ChannelError, OperationalError
 
@@ -14,6 +15,8 @@ from internal.runner.records import Message
 ERRORS = (OperationalError, OSError, RuntimeError)
 """What kombu and its clients raise while the broker is away."""
 
+_declared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+
 
 def send(message: Message) -> None:
     """Send a job's message; raise `EngineUnavailable`."""
@@ -24,14 +27,19 @@ def send(message: Message) -> None:
 def publish(producer: Any, message: Message) -> None:
     """Send a job's message by a producer of one's own."""
     # What the job is called with is in its record.
-    task_message = app.amqp.create_task_message(message.id, message.task, (), {}, origin="")
+    task_message = app.amqp.create_task_message(
+        message.id, message.task, (), {}, origin="", argsrepr="()", kwargsrepr="{}"
+    )
+    declared = _declared.setdefault(producer.channel, set())
     app.amqp.send_task_message(
         producer,
         message.task,
         task_message,
         queue=queues.declaration(message.queue),
-        retry_policy=app.conf.task_publish_retry_policy,
+        # Once for each channel: to find out that nothing is to be declared costs as much as to send.
+        declare=() if message.queue in declared else None,
     )
+    declared.add(message.queue)
 
 
 def publish_all(producer: Any, messages: Iterable[Message]) -> None:

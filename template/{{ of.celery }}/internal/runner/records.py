@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from internal.config import get_settings
@@ -250,9 +250,11 @@ def list_jobs(
 
 def run(step: Step[T]) -> T:
     """Do a step; raise `redis.RedisError` if Redis does not answer."""
-    [answer] = run_all([step])
-    if isinstance(answer, RedisError):
-        raise answer
+    redis: Any = connection()
+    try:
+        answer = redis.evalsha(SHA, 1, prefix(), *step.args)
+    except NoScriptError:
+        answer = redis.eval(SCRIPT, 1, prefix(), *step.args)
     return step.answer(answer)
 
 

@@ -67,12 +67,6 @@ class RecordedTask(Task[..., Any]):
         """Return what is written of a call."""
         return Record(job_id, self.kind, queue, str(self.name), call.text)
 
-    def start_strategy(self, app: Any, consumer: Any, **kwargs: Any) -> Any:
-        """Return what a worker does with a message."""
-        if _is_internal(self):
-            self.Strategy = Task.Strategy
-        return super().start_strategy(app, consumer, **kwargs)
-
     def apply_async(
         self,
         args: tuple[Any, ...] | None = None,
@@ -85,8 +79,6 @@ class RecordedTask(Task[..., Any]):
 
         Raises `EngineUnavailable`, or `KeyReused` if that one was called with something else.
         """
-        if _is_internal(self):
-            return super().apply_async(args, kwargs, task_id, *rest, **options)
         due = _due(options.pop("countdown", None), options.pop("eta", None))
         call = Call(list(args or ()), dict(kwargs or {}), options.get("retries", 0))
         run = current_run.get()
@@ -122,10 +114,6 @@ def record_of(job_id: str, job: Definition) -> Record:
     """Return what is written of a job."""
     text = json.dumps(job.input(), sort_keys=True)
     return Record(job_id, job.kind, job.policy.queue, task_name(job.kind), text)
-
-
-def _is_internal(task: Task[..., Any]) -> bool:
-    return str(task.name).startswith("celery.")
 
 
 def _due(countdown: float | None, eta: datetime | None) -> float:

@@ -14,6 +14,7 @@ from internal.runner.durable import without_failures
 from internal.runner.errors import JobConflict, JobNotFound, KeyReused
 from internal.runner.pool import Pool, Run
 from internal.runner.states import ENDED, JobInfo, JobPage, JobState
+from internal.runner.watchdog import Watchdog
 
 _pool = Pool()
 
@@ -24,7 +25,10 @@ async def lifespan() -> AsyncIterator[None]:
     global _pool
     _pool = Pool()
     schedules = pool.schedules(enqueue)
+    watchdog = Watchdog(_pool.describe)
+    watchdog.start()
     yield
+    watchdog.end()
     for task in schedules:
         task.cancel()
     await asyncio.gather(*schedules, return_exceptions=True)

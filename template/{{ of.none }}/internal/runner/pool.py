@@ -15,7 +15,7 @@ from internal.config import get_settings
 from internal.runner.attempts import Attempt, Enqueue, backoff, call, describe, is_last, to_json
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.durable import DurableContext, Step
-from internal.runner.registry import registry
+from internal.runner.registry import file_of, registry
 from internal.runner.states import ENDED, JobInfo, JobState
 
 DRAIN_TIMEOUT = 25.0
@@ -105,6 +105,12 @@ class Pool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def describe(self, job_id: str) -> str | None:
+        """Return a job's kind and file."""
+        if run := self.runs.get(job_id.partition(".")[0]):
+            return f"{run.info.kind} ({file_of(type(run.definition))})"
+        return None
 
     def queue(self, name: str) -> Queue:
         """Return the limits of a queue."""
