@@ -155,9 +155,11 @@ class Blocking(Job):
     kind = "test-blocking"
     policy = QUICK
 
+    seconds: float = Field(default=0.5, examples=[0.1])
+
     async def run(self, ctx: JobContext) -> None:
         """Block for a while."""
-        time.sleep(0.5)  # noqa: ASYNC251 - that is what this is for
+        time.sleep(self.seconds)  # noqa: ASYNC251 - that is what this is for
 
 
 class Steps(Workflow):
