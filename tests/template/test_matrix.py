@@ -79,7 +79,6 @@ OF_THE_RUNNER = {
         "tests/histories/cleanup.json",
         "tests/histories/email.json",
         "tests/histories/import.json",
-        "tests/jobs/blocking.py",
         "tests/record_histories.py",
         "tests/test_native.py",
         "tests/test_replay.py",

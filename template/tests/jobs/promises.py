@@ -149,6 +149,19 @@ class NoJson(Job):
         return object()
 
 
+class Blocking(Job):
+    """Block the event loop, as `async def run` must not."""
+
+    kind = "test-blocking"
+    policy = QUICK
+
+    seconds: float = Field(default=0.5, examples=[0.1])
+
+    async def run(self, ctx: JobContext) -> None:
+        """Block for a while."""
+        time.sleep(self.seconds)  # noqa: ASYNC251 - that is what this is for
+
+
 class Steps(Workflow):
     """Do steps in a row and side by side, with a long pause between them."""
 

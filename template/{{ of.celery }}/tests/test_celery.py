@@ -243,7 +243,7 @@ def test_a_job_that_blocks_the_event_loop_is_named(client: TestClient, runner: W
     job_id = post(client, "test-blocking", {"seconds": 7})
     assert wait(client, job_id)["state"] == "succeeded"
     log = runner.log.read_text()
-    assert f"blocked since 5 s by test-blocking ({job_id}) in tests/jobs/workers.py, line" in log
+    assert f"blocked since 5 s by test-blocking ({job_id}) in tests/jobs/promises.py, line" in log
 
 
 def test_two_schedulers_do_what_is_due_once(

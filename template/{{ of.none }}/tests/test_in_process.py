@@ -4,7 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import app
-from internal.runner import pool
+from internal.runner import pool, watchdog
 from tests.api import post, wait
 from tests.conftest import Mailbox
 from tests.test_promises import notes, wait_for_note
@@ -34,9 +34,9 @@ def test_the_end_of_the_api_stops_what_takes_too_long(
 def test_a_job_that_blocks_the_event_loop_is_named(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job_id = post(client, "test-blocking", {})
+    job_id = post(client, "test-blocking", {"seconds": watchdog.LIMIT + 1})
     assert wait(client, job_id)["state"] == "succeeded"
-    assert "test-blocking (tests/jobs/blocking.py) blocks the event loop" in caplog.text
+    assert "test-blocking (tests/jobs/promises.py) blocks the event loop" in caplog.text
 
 
 def test_only_the_newest_ended_jobs_are_remembered(

@@ -138,7 +138,7 @@ async def test_a_job_that_blocks_the_event_loop_is_named_and_the_others_go_on(
         ]
         assert await asyncio.gather(*results) == [None, {"total": 3}]
     watching.cancel()
-    assert "test-blocking (tests/jobs/blocking.py) blocks the event loop" in caplog.text
+    assert "test-blocking (tests/jobs/promises.py) blocks the event loop" in caplog.text
 
 
 async def test_what_could_not_be_enqueued_is_named(

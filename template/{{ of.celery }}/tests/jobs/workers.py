@@ -3,11 +3,9 @@
 import asyncio
 import os
 import signal
-import time
 from datetime import timedelta
 
 from celery import Task, shared_task
-from pydantic import Field
 
 from internal.runner import Job, JobContext, Workflow, WorkflowContext
 from tests.jobs.promises import QUICK, note
@@ -35,19 +33,6 @@ class Beside(Job):
         """Wait."""
         note(ctx.key, "begun")
         await asyncio.sleep(2)
-
-
-class Blocking(Job):
-    """Block the event loop."""
-
-    kind = "test-blocking"
-    policy = QUICK
-
-    seconds: float = Field(default=6.0, examples=[0.1])
-
-    async def run(self, ctx: JobContext) -> None:
-        """Do what `def run` would be for."""
-        time.sleep(self.seconds)  # noqa: ASYNC251 - on purpose
 
 
 class Interrupted(Workflow):
