@@ -66,6 +66,7 @@ async def run_attempt(args: Sequence[RawValue]) -> Outcome:
     def progress() -> Progress | None:
         return context.progress if context else None
 
+    _log.info("%s begins, attempt %d", activity_type, given.attempt)
     heartbeats = asyncio.create_task(_send_heartbeats(progress))
     try:
         result = await jobs_loop().run(attempt, f"{kind} ({file_of(type(definition))})")
