@@ -35,6 +35,9 @@ PAGES = {
     "SECURITY.md": "security.md",
 }
 
+# The guides of a generated project, which link to each other; here there is one for each runner.
+GUIDES = ("jobs", "workers", "kubernetes")
+
 DECISIONS = {"en": "Decisions", "fa": "تصمیم‌ها (انگلیسی)"}  # noqa: RUF001 - Persian
 
 # What has no links of the repository: code, and what only the site shows.
@@ -88,8 +91,9 @@ def prepare(language: str, sources: Path) -> None:
                 "kubernetes": True,
             },
         )
-        for name in ("workers", "kubernetes"):
+        for name in GUIDES:
             text = without_direction((project / f"docs/{name}.md").read_text())
+            text = re.sub(rf"\]\(({'|'.join(GUIDES)})\.md", rf"]({runner}-\1.md", text)
             (pages / f"guide/{runner}-{name}.md").write_text(text)
     reference = pages / "command-line.md"
     reference.write_text(reference.read_text() + "".join(commands()))

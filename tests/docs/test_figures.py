@@ -11,23 +11,19 @@ from tests.kit.projects import Render, look_up
 # What the guide says in English and in Persian, where the value is, and the value.
 FIGURES: dict[str, list[tuple[str, str, str, float]]] = {
     "none": [
-        ("waits up to 25 seconds", "تا ۲۵ ثانیه", "internal.jobs:DRAIN_TIMEOUT", 25),
-        ("is tried 5 times", "۵ بار امتحان می‌شود", "internal.jobs:ATTEMPTS", 5),
-        ("may take an hour", "حداکثر یک ساعت", "internal.jobs:JOB_TIMEOUT", 3600),
+        ("waits up to 25 seconds", "تا ۲۵ ثانیه", "internal.runner.pool:DRAIN_TIMEOUT", 25),
         ("20 seconds", "۲۰ ثانیه", "internal.services.email:TIMEOUT", 20),
     ],
-    # The timeouts of its workflows are compared with the history of a job: tests/temporal.
     "temporal": [
         ("finish for up to 25", "تا ۲۵ ثانیه", "internal.runner.worker:GRACE", 25),
+        ("silent for 15 seconds", "۱۵ ثانیه ساکت", "internal.runner.workflow:HEARTBEAT_TIMEOUT", 15),
+        ("down 3 times in a row", "سه بار پشت سر هم", "internal.runner.workflow:MAX_LOST", 3),
+        ("20 seconds", "۲۰ ثانیه", "internal.services.email:TIMEOUT", 20),
     ],
     "celery": [
-        ("twice a second", "هر ثانیه دو بار", "internal.job_lease:RENEW_INTERVAL", 0.5),
-        ("silent for 10 seconds", "۱۰ ثانیه ساکت", "internal.job_records:SILENCE", 10),
-        ("5 minutes", "۵ دقیقه", "internal.celery_app:app.conf.task_time_limit", 300),
-        ("the import an hour", "import یک ساعت", "internal.celery_tasks:import_contacts.soft_time_limit", 3600),
+        ("twice a second", "هر ثانیه دو بار", "internal.runner.leases:RENEW_INTERVAL", 0.5),
+        ("silent for 10 seconds", "۱۰ ثانیه ساکت", "internal.runner.records:SILENCE", 10),
         ("20 seconds", "۲۰ ثانیه", "internal.services.email:TIMEOUT", 20),
-        ("up to 5 times more", "تا ۵ بار دیگر", "internal.job_task:RETRIES.max_retries", 5),
-        ("from 1 second", "از ۱ ثانیه", "internal.job_task:RETRIES.retry_backoff", 1),
         ("it has 20 seconds", "۲۰ ثانیه وقت", "internal.celery_app:app.conf.worker_soft_shutdown_timeout", 20),
     ],
 }  # fmt: skip

@@ -17,7 +17,7 @@ def person(tmp_path: Path, tools: Path) -> Iterator[Reader]:
     (project / "code.py").write_text("a = 1\nb = 2\n")
     (project / "compose.yaml").write_text("services: {api: {image: x}, worker: {image: x}}\n")
     (project / "internal").mkdir()
-    (project / "internal/jobs.py").write_text(
+    (project / "internal/runner.py").write_text(
         "import contextlib\n\n@contextlib.asynccontextmanager\nasync def lifespan():\n    yield\n"
     )
     git(project, "init", "--quiet")

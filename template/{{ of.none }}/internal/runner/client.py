@@ -25,7 +25,7 @@ async def lifespan() -> AsyncIterator[None]:
     global _pool
     _pool = Pool()
     schedules = pool.schedules(enqueue)
-    watchdog = Watchdog(_pool.describe)
+    watchdog = Watchdog(lambda job_id: _pool.describe(job_id))
     watchdog.start()
     yield
     watchdog.end()
