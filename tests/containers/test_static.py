@@ -17,7 +17,7 @@ from tests.kit.answers import EVERY_COMBINATION, Answers
 from tests.kit.projects import Render, look_up
 from tests.kit.repository import BIN, ROOT
 
-PROFILES = {"temporal": ["dev"], "celery": ["dev", "flower"], "none": ["dev"]}
+PROFILES = {"temporal": ["dev", "slow"], "celery": ["dev", "flower", "slow"], "none": ["dev"]}
 TOOLS = f"{BIN}:/usr/bin:/bin"
 ENVIRONMENT = {"RABBITMQ_PASSWORD": "a-password", "IMAGE_PREFIX": "mirror.example.com/"}
 
@@ -177,8 +177,8 @@ def test_exactly_the_services_of_the_runner_are_there(
     project: Path, answers: Answers, composer: Engine
 ) -> None:
     services = {
-        "temporal": {"temporal", "temporal-ui", "worker"},
-        "celery": {"redis", "worker", "beat", "flower"},
+        "temporal": {"temporal", "temporal-ui", "worker", "worker-slow"},
+        "celery": {"redis", "worker", "worker-slow", "beat", "flower"},
         "none": set(),
     }[str(answers["task_runner"])]
     if answers.get("celery_broker") == "rabbitmq":
