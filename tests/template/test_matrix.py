@@ -57,6 +57,7 @@ OF_THE_RUNNER = {
         "dev/__init__.py",
         "dev/engine.py",
         "internal/runner/activity.py",
+        "internal/runner/client.py",
         "internal/runner/connection.py",
         "internal/runner/health.py",
         "internal/runner/history.py",

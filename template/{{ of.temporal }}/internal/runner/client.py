@@ -2,9 +2,9 @@
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import json
+import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -179,20 +179,14 @@ async def list_jobs(
     query = f"TaskQueue IN ({queues}) AND {_QUERIES[state].format(now=_now())}"
     if kind is not None:
         query += f" AND WorkflowType = {_quoted(kind)}"
-    try:
-        token = base64.urlsafe_b64decode(cursor) if cursor else None
-    except (binascii.Error, ValueError):
+    token = _token(cursor) if cursor else None
+    if cursor and token is None:
         return JobPage(jobs=[])
     jobs: list[JobInfo] = []
     async with _engine() as client:
         while len(jobs) < limit:
             pages = client.list_workflows(query, page_size=limit - len(jobs), next_page_token=token)
-            try:
-                await pages.fetch_next_page()
-            except RPCError as error:
-                if cursor and error.status is RPCStatusCode.INVALID_ARGUMENT:
-                    return JobPage(jobs=[])
-                raise
+            await pages.fetch_next_page()
             jobs += [
                 await _listed(execution)
                 for execution in await _newest(client, pages.current_page or [])
@@ -200,7 +194,7 @@ async def list_jobs(
             token = pages.next_page_token
             if not token:
                 break
-    return JobPage(jobs=jobs, cursor=base64.urlsafe_b64encode(token).decode() if token else None)
+    return JobPage(jobs=jobs, cursor=_cursor(token) if token else None)
 
 
 async def cancel(job_id: str) -> JobInfo:
@@ -380,6 +374,19 @@ async def _newest(client: Client, page: Sequence[WorkflowExecution]) -> Sequence
         for execution in page
         if execution.id not in newest or newest[execution.id].run_id == execution.run_id
     ]
+
+
+def _cursor(token: bytes) -> str:
+    return base64.urlsafe_b64encode(zlib.crc32(token).to_bytes(4) + token).decode()
+
+
+def _token(cursor: str) -> bytes | None:
+    """Return what the server calls the next page, or None for a cursor that is none of ours."""
+    try:
+        content = base64.urlsafe_b64decode(cursor)
+    except ValueError:
+        return None
+    return content[4:] if content[:4] == zlib.crc32(content[4:]).to_bytes(4) else None
 
 
 def _quoted(value: str) -> str:
