@@ -249,7 +249,7 @@ def test_a_job_that_blocks_the_event_loop_is_named(client: TestClient, runner: W
 def test_two_schedulers_do_what_is_due_once(
     client: TestClient, redis: Redis, tmp_path: Path
 ) -> None:
-    beat = [sys.executable, "-m", "celery", "-A", "internal.celery_app", "beat", "-l", "INFO"]
+    beat = [sys.executable, "-m", "celery", "-A", "tests.celery_app", "beat", "-l", "INFO"]
     first, second = tmp_path / "first.log", tmp_path / "second.log"
     with (
         running([*beat, "-s", overdue(tmp_path / "first")], first),
@@ -259,9 +259,9 @@ def test_two_schedulers_do_what_is_due_once(
         until(lambda: "Sending due task" in second.read_text())
         assert celery_check.alive("beat") == []
 
-    [key] = redis.scan_iter(f"{PREFIX}:job:cleanup-????????T????")
+    [key] = redis.scan_iter(f"{PREFIX}:job:test-daily-????????T????")
     job = wait(client, key.rpartition(":")[2])
-    assert (job["kind"], job["state"]) == ("cleanup", "succeeded")
+    assert (job["kind"], job["state"]) == ("test-daily", "succeeded")
 
 
 def overdue(path: Path) -> str:
@@ -283,10 +283,12 @@ def test_without_the_broker_the_api_is_up_and_says_when_to_come_back(
     program = """
 import json
 from fastapi.testclient import TestClient
+from internal.runner.registry import PACKAGES
+PACKAGES.append("tests.jobs")
 from api.main import app
 
 with TestClient(app) as client:
-    answers = [client.get("/livez"), client.get("/readyz"), client.post("/jobs/cleanup")]
+    answers = [client.get("/livez"), client.get("/readyz"), client.post("/jobs/test-add")]
 print(json.dumps([[answer.status_code, answer.headers.get("retry-after")] for answer in answers]))
 """
     output = subprocess.check_output([sys.executable, "-c", program], timeout=30)
