@@ -1,10 +1,12 @@
 """Thousands of jobs while workers are killed and the broker is restarted: what is lost, what is double?
 
-    python -m benchmarks.celery_storm [--jobs 10000] [--kills 20] [--restarts 3] [redis] [rabbitmq]
+    python -m benchmarks.celery_storm [--jobs 10000] [--kills 20] [--restarts 3] [--workflows]
+        [redis] [rabbitmq]
 
 Needs `redis-server` (and `rabbitmq-server`) on this machine. Each job adds a line to a
-ledger together with a note under its id, as the generated project's services do. Workers
-are killed with all their processes (SIGKILL) at random moments, the broker as well.
+ledger together with a note under its key, as the generated project's services do; each
+workflow adds three, in steps with a pause between them. Workers are killed (SIGKILL) at
+random moments, the broker as well.
 """
 
 import argparse
@@ -35,6 +37,7 @@ class Result:
 
     broker: str
     jobs: int
+    workflows: bool = False
     kills: int = 0
     restarts: int = 0
     exits: int = 0
@@ -51,6 +54,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--workflows", action="store_true")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     options = parser.parse_args()
     print(f"seed {options.seed}", file=sys.stderr)
@@ -66,6 +70,7 @@ def main() -> int:
                     options.kills,
                     options.restarts,
                     random.Random(options.seed),
+                    options.workflows,
                 )
             )
     print(table(results))
@@ -80,6 +85,7 @@ def storm(
     kills: int,
     restarts: int,
     chance: random.Random | None = None,
+    workflows: bool = False,
 ) -> Result:
     """Let jobs be done while the storm rages, and count what was done."""
     with ExitStack() as stack:
@@ -92,9 +98,9 @@ def storm(
         stack.callback(project.close_console)
         workers = [project.start_worker("-n", f"{number}@%h") for number in range(WORKERS)]
         stack.callback(lambda: [worker.stop() for worker in workers])
-        result = Result(kind.name, jobs)
+        result = Result(kind.name, jobs, workflows)
         begun = time.monotonic()
-        sender = threading.Thread(target=send, args=(project, jobs))
+        sender = threading.Thread(target=send, args=(project, result))
         sender.start()
         rage(project, workers, result, kills, restarts, chance or random.Random())
         sender.join()
@@ -103,15 +109,14 @@ def storm(
         return result
 
 
-def send(project: Project, jobs: int) -> None:
-    """Enqueue the jobs; what was refused is sent again under its old id."""
-    for first in range(0, jobs, BATCH):
-        numbers = range(first, min(first + BATCH, jobs))
+def send(project: Project, result: Result) -> None:
+    """Enqueue the jobs; what was refused is sent again under its old key."""
+    kind = "steps" if result.workflows else "effect"
+    for first in range(0, result.jobs, BATCH):
+        keys = [str(number) for number in range(first, min(first + BATCH, result.jobs))]
         while True:
             try:
-                project.ask(
-                    f"[faults.effect.apply_async(task_id=f'effect-{{n}}') and 0 for n in {numbers}]"
-                )
+                project.ask(f"enqueue_many({kind!r}, {keys!r})")
                 break
             except Refused as error:
                 print(f"refused: {error}", file=sys.stderr)
@@ -129,9 +134,10 @@ def rage(
     """Kill workers and restart the broker at random moments until all jobs are done."""
     blows = ["kill"] * kills + ["restart"] * restarts
     chance.shuffle(blows)
-    moments = sorted(chance.uniform(0.02, 0.95) * result.jobs for _ in blows)
+    effects_of_all = len(expected(result))
+    moments = sorted(chance.uniform(0.02, 0.95) * effects_of_all for _ in blows)
     last, changed = 0, time.monotonic()
-    while last < result.jobs:
+    while last < effects_of_all:
         time.sleep(0.2)
         done = effects(project)
         if done != last:
@@ -156,6 +162,14 @@ def rage(
                 result.restarts += 1
 
 
+def expected(result: Result) -> list[str]:
+    """Return the keys under which the ledger must have a line in the end."""
+    if result.workflows:
+        # The pause is the second thing that a workflow asks for.
+        return [f"steps-{job}.{step}" for job in range(result.jobs) for step in (1, 3, 4)]
+    return [f"effect-{job}" for job in range(result.jobs)]
+
+
 def effects(project: Project) -> int:
     """Return the number of jobs that had their effect."""
     return len(ledger(project))
@@ -173,7 +187,7 @@ def ledger(project: Project) -> Counter[str]:
 def count(project: Project, result: Result) -> None:
     """Compare what was done with what was asked for."""
     done = ledger(project)
-    result.lost = sum(done[f"effect-{number}"] == 0 for number in range(result.jobs))
+    result.lost = sum(done[key] == 0 for key in expected(result))
     result.twice = sum(times > 1 for times in done.values())
     result.runs = (project.folder / "data/runs.txt").read_text().count(" started ")
 

@@ -5,15 +5,28 @@ import asyncio
 import json
 import sys
 
-import faults
 from fastapi.testclient import TestClient
 
 from api.main import app as api_app
-from internal import job_records, job_task, jobs
+from internal import runner
 from internal.celery_app import app
 from internal.celery_tasks import send_email
+from internal.jobs import faults
+from internal.runner import messages, records
+from internal.runner.registry import registry
 
 api = TestClient(api_app)
+
+
+def enqueue(kind, key=None, **fields):
+    job = registry().kinds[kind](**fields)
+    return asyncio.run(runner.enqueue(job, key=key)).id
+
+
+def enqueue_many(kind, keys):
+    job = registry().kinds[kind]()
+    return [info.id for info in asyncio.run(runner.enqueue_many(dict.fromkeys(keys, job)))]
+
 
 for line in sys.stdin:
     try:

@@ -34,10 +34,6 @@ class Worker:
         self.process = process
         self.log = log
 
-    def children(self) -> list[int]:
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
-
     def kill(self) -> None:
         """Kill all processes of the worker, as the end of a machine would."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -84,7 +80,7 @@ class Project:
         return process, path
 
     def start_worker(self, *options: str, wait: bool = True, **environment: str) -> Worker:
-        command = "celery -A internal.celery_app worker -l INFO -I faults -c 2"
+        command = "celery -A internal.celery_app worker -l INFO"
         worker = Worker(*self.popen(shlex.join([*shlex.split(command), *options]), **environment))
         if wait:
             until(lambda: " ready." in worker.log.read_text())
@@ -127,13 +123,15 @@ class Project:
             raise Refused(answer["error"])
         return answer["value"]
 
-    def enqueue(self, task: str, *args: object) -> str:
+    def enqueue(self, kind: str, **fields: object) -> str:
         """Enqueue a job of `faults`, and return its id."""
-        job_id: str = self.ask(f"faults.{task}.delay(*{args!r}).id")
+        job_id: str = self.ask(f"enqueue({kind!r}, **{fields!r})")
         return job_id
 
     def job(self, job_id: str) -> dict[str, Any]:
-        job: dict[str, Any] = self.ask(f"job_records.get({job_id!r}).model_dump(mode='json')")
+        job: dict[str, Any] = self.ask(
+            f"records.run(records.get({job_id!r})).model_dump(mode='json')"
+        )
         return job
 
     def ended(self, job_id: str, timeout: float = TIMEOUT) -> dict[str, Any]:
@@ -173,5 +171,5 @@ def generate(template: Path, folder: Path, broker: Server, redis: Redis) -> Proj
     )  # fmt: skip
     (folder / "data").mkdir()
     (folder / "tmp").mkdir()
-    shutil.copy(HERE / "faults.py", folder)
+    shutil.copy(HERE / "faults.py", folder / "internal/jobs")
     return Project(folder, broker, redis)

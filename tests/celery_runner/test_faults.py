@@ -1,8 +1,5 @@
 """Whatever a job does to its worker, it has one end."""
 
-import os
-import signal
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,66 +16,55 @@ def worker(project: Project) -> Iterator[Worker]:
 
 
 def test_an_error_that_passes_is_tried_again(project: Project, worker: Worker) -> None:
-    job_id = project.enqueue("busy", 3)
-    job = project.ended(job_id)
+    job = project.ended(project.enqueue("busy", failures=3))
     assert (job["state"], job["result"]) == ("succeeded", 4)
-
-
-def test_a_job_whose_process_was_killed_runs_again_at_once(
-    project: Project, worker: Worker
-) -> None:
-    job_id = project.enqueue("sleep", 3)
-    project.started(job_id)
-    killed = time.time()
-    for pid in worker.children():
-        os.kill(pid, signal.SIGKILL)
-
-    assert project.ended(job_id)["state"] == "succeeded"
-    first, second = project.runs(job_id)
-    assert first < killed < second < killed + 6
-
-
-def test_a_poisonous_job_is_stopped_and_can_be_replayed(project: Project, worker: Worker) -> None:
-    job_id = project.enqueue("poison")
-    job = project.ended(job_id)
-    assert job["state"] == "failed"
-    assert job["error"] == "3 workers in a row died while running it"
-    assert len(project.runs(job_id)) == 3
-    if project.broker is not project.redis:
-        until(lambda: project.messages("sample.dead") == 1)
-
-    project.ask(f"asyncio.run(jobs.retry({job_id!r}))")
-    project.started(job_id, times=4)
-    project.ask(f"asyncio.run(jobs.cancel({job_id!r}))")
-    assert project.ended(job_id)["state"] == "cancelled"
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_a_second_message_does_a_job_once(project: Project, worker: Worker) -> None:
-    job_id = project.enqueue("sleep", 2)
-    again = f"job_task.send_again({job_id!r})"
+    job_id = project.enqueue("sleep", seconds=2)
+    again = f"messages.send(records.Message({job_id!r}, 'jobs.sleep', 'default'))"
     project.ask(again)
     project.started(job_id)
     project.ask(again)
     assert project.ended(job_id)["state"] == "succeeded"
     project.ask(again)
-    project.ended(project.enqueue("sleep", 0))
+    project.ended(project.enqueue("sleep"))
     assert len(project.runs(job_id)) == 1
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_a_job_is_cancelled_within_two_seconds(project: Project, worker: Worker) -> None:
-    job_id = project.enqueue("sleep", 30)
+    job_id = project.enqueue("sleep", seconds=30)
     project.started(job_id)
-    project.ask(f"asyncio.run(jobs.cancel({job_id!r}))")
+    project.ask(f"asyncio.run(runner.cancel({job_id!r}))")
     assert project.ended(job_id, timeout=2)["state"] == "cancelled"
     assert project.runs(job_id, "ended") == []
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
-def test_time_limits_end_a_job(project: Project, worker: Worker) -> None:
-    soft = project.enqueue("stubborn", False)
-    hard = project.enqueue("stubborn", True)
-    assert "SoftTimeLimitExceeded" in project.ended(soft)["error"]
-    assert project.ended(hard)["error"] == "It was killed at its time limit."
-    assert len(project.runs(soft)) == len(project.runs(hard)) == 1
+def test_code_that_blocks_and_hears_nothing_is_left_behind(
+    project: Project, worker: Worker
+) -> None:
+    job_id = project.enqueue("deaf")
+    assert project.ended(job_id)["error"] == "TimeoutError: not done within 1 seconds"
+    assert len(project.runs(job_id)) == 1
+    assert project.ended(project.enqueue("sleep"))["state"] == "succeeded"
+
+
+def test_a_poisonous_job_is_stopped_and_can_be_replayed(project: Project, worker: Worker) -> None:
+    worker.stop()
+    job_id = project.enqueue("poison")
+    for _ in range(3):
+        with project.worker() as victim:
+            until(lambda victim=victim: victim.process.poll() is not None)
+    with project.worker():
+        job = project.ended(job_id)
+        assert job["state"] == "failed"
+        assert job["error"] == "3 workers in a row died while running it"
+        assert len(project.runs(job_id)) == 3
+        project.ask(f"asyncio.run(runner.retry({job_id!r}))")
+        project.started(job_id, times=4)
+    with project.worker():
+        project.ask(f"asyncio.run(runner.cancel({job_id!r}))")
+        assert project.ended(job_id)["state"] == "cancelled"

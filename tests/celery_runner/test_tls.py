@@ -132,13 +132,13 @@ def project(brokers: dict[str, Any], template: Path, tmp_path: Path) -> Iterator
 def test_a_job_is_done_by_tls(project: Project, brokers: dict[str, Any]) -> None:
     project.environment["SSL_CERT_FILE"] = brokers["trusted"]
     with project.worker():
-        assert project.ended(project.enqueue("sleep", 0))["state"] == "succeeded"
-    assert project.ask("faults.sleep.apply_async((0,), ignore_result=False).id")
+        assert project.ended(project.enqueue("sleep"))["state"] == "succeeded"
+        assert project.ask("faults.native.delay(0).get(timeout=20)") == "slept"
 
 
 def test_a_broker_that_nobody_vouches_for_is_refused(project: Project) -> None:
     with pytest.raises(Refused, match="CERTIFICATE_VERIFY_FAILED"):
-        project.ask("asyncio.run(jobs.check())")
+        project.ask("asyncio.run(runner.check())")
 
 
 def test_a_broker_whose_certificate_is_for_another_host_is_refused(
@@ -148,4 +148,4 @@ def test_a_broker_whose_certificate_is_for_another_host_is_refused(
     url = project.environment["CELERY_BROKER_URL"]
     project.environment["CELERY_BROKER_URL"] = url.replace("127.0.0.1", OTHER_HOST)
     with pytest.raises(Refused, match=r"CERTIFICATE_VERIFY_FAILED.* mismatch"):
-        project.ask("asyncio.run(jobs.check())")
+        project.ask("asyncio.run(runner.check())")
