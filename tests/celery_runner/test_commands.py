@@ -58,17 +58,17 @@ def test_flowers_command_shows_the_workers(project: Project) -> None:
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
-def test_settings_that_do_not_fit_are_refused_at_the_start(project: Project) -> None:
-    (project.folder / "wrong.py").write_text(
-        "from internal.celery_app import app\n"
-        "app.conf.beat_schedule['x'] = {'task': 'no.such.task', 'schedule': 60}\n"
-    )
-    worker, log = project.popen(
-        "celery -A internal.celery_app worker -l INFO -I wrong", WORKER_QUEUES="no-such-queue"
-    )
-    assert worker.wait(30) != 0
+def test_a_schedule_that_names_no_task_is_refused_at_the_start(project: Project) -> None:
+    app = project.folder / "internal/celery_app.py"
+    entry = "{'x': {'task': 'no.such.task', 'schedule': 60}}"
+    before = app.read_text()
+    app.write_text(before.replace("beat_schedule={}", f"beat_schedule={entry}"))
+    try:
+        process, log = project.popen("celery -A internal.celery_app beat -l INFO -s other")
+        assert process.wait(30) != 0
+    finally:
+        app.write_text(before)
     assert "The schedule x names no.such.task, which is no task." in log.read_text()
-    assert "WORKER_QUEUES names the queue 'no-such-queue', to which no job is" in log.read_text()
 
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)

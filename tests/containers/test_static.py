@@ -15,7 +15,7 @@ from tests.containers import engine as engines
 from tests.containers.engine import Engine
 from tests.template.conftest import EVERY_COMBINATION, ROOT, RUNNERS, Answers, Render, name_of
 
-PROFILES = {"temporal": ["dev"], "celery": ["dev", "flower"], "none": ["dev"]}
+PROFILES = {"temporal": ["dev"], "celery": ["dev", "flower", "slow"], "none": ["dev"]}
 ENVIRONMENT = {"RABBITMQ_PASSWORD": "a-password", "IMAGE_PREFIX": "mirror.example.com/"}
 
 # Of yamllint's own rules, without those that are a matter of taste.
@@ -144,7 +144,7 @@ def test_exactly_the_services_of_the_runner_are_there(
 ) -> None:
     services = {
         "temporal": {"temporal", "temporal-ui", "worker"},
-        "celery": {"redis", "worker", "beat", "flower"},
+        "celery": {"redis", "worker", "worker-slow", "beat", "flower"},
         "none": set(),
     }[str(answers["task_runner"])]
     if answers.get("celery_broker") == "rabbitmq":
