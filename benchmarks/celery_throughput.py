@@ -1,12 +1,12 @@
-"""How many jobs a second, at what cost: Celery's defaults, cookiecutter-django's settings, and ours.
+"""How many jobs a second, at what cost: Celery with several settings, and ours.
 
     python -m benchmarks.celery_throughput [--broker redis|rabbitmq] [--jobs 4000] [--rounds 3]
 
 Needs `redis-server`, or it and `rabbitmq-server`, on this machine. All run in turn, on the same
 broker with its log on disk, in every round; the medians are printed. Workers are frozen while
 the jobs are enqueued, so that only working is measured; of the jobs that wait there are half as
-many. "Ours" are jobs of a generated project: recorded, leased, acknowledged late. On a busy
-machine the CPU a job is the steadier figure.
+many. All have two processes. "Ours" are jobs of a generated project: recorded and leased, so that
+they survive their worker. On a busy machine the CPU a job is the steadier figure.
 """
 
 import argparse
@@ -53,17 +53,25 @@ app.conf.update(
 
 OURS = """
 import asyncio
-from celery import shared_task
-from internal.celery_app import app
-from internal.job_task import RETRIES, JobTask, run
+from internal.runner import Job, JobContext
 
-@shared_task(base=JobTask, kind="nothing", ignore_result=True, **RETRIES)
-def nothing():
-    pass
+class Nothing(Job):
+    kind = "nothing"
 
-@shared_task(base=JobTask, kind="wait", ignore_result=True, **RETRIES)
-def wait():
-    run(asyncio.sleep(0.01))
+    async def run(self, ctx: JobContext) -> None:
+        pass
+
+class Wait(Job):
+    kind = "wait"
+
+    async def run(self, ctx: JobContext) -> None:
+        await asyncio.sleep(0.01)
+"""
+
+LATE = """
+app.conf.update(
+    task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1,
+)
 """
 
 
@@ -74,21 +82,41 @@ class Case:
     name: str
     module: str
     task: str
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("-c", "2")
     workers: int = 1
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def send(self) -> str:
+        """Return a program that enqueues as many jobs as its argument says."""
+        if self.module == "internal.celery_app":
+            return (
+                "import asyncio, sys\n"
+                "from internal.jobs.bench import Nothing, Wait\n"
+                "from internal.runner import enqueue_many\n"
+                f"jobs = [{self.task.capitalize()}() for _ in range(int(sys.argv[1]))]\n"
+                "asyncio.run(enqueue_many(jobs))"
+            )
+        return (
+            f"import sys, {self.module} as m\n"
+            f"for _ in range(int(sys.argv[1])): m.{self.task}.delay()"
+        )
 
 
+OTHERS = [
+    ("Celery's defaults", "defaults"),
+    ("Celery, acknowledging late", "late"),
+    ("cookiecutter-django's settings", "cookiecutter"),
+]
+SIDE_BY_SIDE = (("WORKER_CONCURRENCY", "50"),)
 NOTHING = [
-    Case("Celery's defaults", "defaults", "nothing"),
-    Case("cookiecutter-django's settings", "cookiecutter", "nothing"),
-    Case("ours", "ours", "nothing"),
+    *(Case(name, module, "nothing") for name, module in OTHERS),
+    Case("ours, two workers", "internal.celery_app", "nothing", (), 2, SIDE_BY_SIDE),
 ]
 WAITING = [
-    Case("Celery's defaults", "defaults", "wait"),
-    Case("cookiecutter-django's settings", "cookiecutter", "wait"),
-    Case("ours", "ours", "wait"),
-    Case("ours, -P threads -c 8", "ours", "wait", ("-P", "threads", "-c", "8")),
-    Case("ours, four of these workers", "ours", "wait", ("-P", "threads", "-c", "8"), workers=4),
+    *(Case(name, module, "wait") for name, module in OTHERS),
+    Case("Celery's defaults, 50 threads", "defaults", "wait", ("-P", "threads", "-c", "50")),
+    Case("ours, two workers", "internal.celery_app", "wait", (), 2, SIDE_BY_SIDE),
 ]
 
 
@@ -119,8 +147,9 @@ def main() -> None:
         project = generate(ROOT, folder / "sample", broker, redis)
         for name, text in {
             "defaults": DEFAULTS,
+            "late": DEFAULTS + LATE,
             "cookiecutter": DEFAULTS + COOKIECUTTER_DJANGO,
-            "ours": OURS,
+            "internal/jobs/bench": OURS,
         }.items():
             (project.folder / f"{name}.py").write_text(text)
         bench = Bench(project.folder, project.environment)
@@ -143,12 +172,12 @@ class Bench:
     def run(self, case: Case, jobs: int) -> tuple[float, float]:
         """Return jobs a second, and milliseconds of CPU a job."""
         log = self.folder / "bench.log"
-        command = [BIN / "celery", "-A", case.module, "worker", "-l", "INFO", "-c", "2"]
+        command = [BIN / "celery", "-A", case.module, "worker", "-l", "INFO"]
         with log.open("wb") as output:
             workers = [
                 subprocess.Popen(
                     [*command, "-n", f"{number}@%h", *case.options],
-                    cwd=self.folder, env=self.environment,
+                    cwd=self.folder, env=self.environment | dict(case.environment),
                     stdout=output, stderr=output, start_new_session=True,
                 )
                 for number in range(case.workers)
@@ -159,9 +188,8 @@ class Bench:
             time.sleep(1)
             for pid in pids:
                 os.killpg(pid, signal.SIGSTOP)
-            code = f"import {case.module} as m\nfor _ in range({jobs}): m.{case.task}.delay()"
             subprocess.run(
-                [sys.executable, "-c", code],
+                [sys.executable, "-c", case.send, str(jobs)],
                 cwd=self.folder, env=self.environment, check=True,
             )  # fmt: skip
             before, begun = sum(map(cpu, pids)), time.monotonic()

@@ -54,6 +54,7 @@ def test_code_that_blocks_and_hears_nothing_is_left_behind(
 
 def test_a_poisonous_job_is_stopped_and_can_be_replayed(project: Project, worker: Worker) -> None:
     worker.stop()
+    beside = project.enqueue("sleep", seconds=2)
     job_id = project.enqueue("poison")
     for _ in range(3):
         with project.worker() as victim:
@@ -63,6 +64,8 @@ def test_a_poisonous_job_is_stopped_and_can_be_replayed(project: Project, worker
         assert job["state"] == "failed"
         assert job["error"] == "3 workers in a row died while running it"
         assert len(project.runs(job_id)) == 3
+        # A job that ran when two workers died is not taken for the one that killed them.
+        assert project.ended(beside)["state"] == "succeeded"
         project.ask(f"asyncio.run(runner.retry({job_id!r}))")
         project.started(job_id, times=4)
     with project.worker():
