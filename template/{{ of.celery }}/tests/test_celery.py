@@ -132,6 +132,7 @@ def test_what_could_not_be_sent_is_forgotten_unless_somebody_relies_on_it(engine
     assert records.run(records.create(shared)) is not True
     records.run(records.withdraw(shared.id))
     assert records.run(records.get(shared.id)).state == "queued"
+    records.run(records.cancel(shared.id))
 
 
 def test_ended_jobs_are_forgotten_after_their_retention(client: TestClient, redis: Redis) -> None:
@@ -185,7 +186,7 @@ def test_a_workflow_goes_on_where_its_workers_were_killed(
     wait_for_note(job_id, "second")
     runner.kill()
     let_time_pass(redis, job_id)
-    runner.start(MAX_SLEEP="4")
+    runner.start(MAX_SLEEP="3")
     until(lambda: redis.hexists(f"{PREFIX}:steps:{job_id}", "3"))
     until(lambda: client.get(f"/jobs/{job_id}").json()["state"] == "queued")
     # It sleeps: no worker holds it, and no message waits for it.
