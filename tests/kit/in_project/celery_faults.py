@@ -1,71 +1,137 @@
-"""Jobs that fail in every way, for a generated project; each run leaves lines in `runs.txt`."""
+"""Jobs that behave badly, put into a generated project; each run leaves lines in `runs.txt`."""
 
 import asyncio
 import os
 import signal
+import sqlite3
 import time
+from datetime import timedelta
 from pathlib import Path
 
-from celery import shared_task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery import current_task, shared_task
 
 from internal.celery_app import app
 from internal.config import get_settings
-from internal.job_task import RETRIES, JobTask, job_id, run
+from internal.runner import Job, JobContext, Policy, Workflow, WorkflowContext
 from internal.services.database import connect
-from internal.services.errors import TemporaryError
 
-if "SOFT_SHUTDOWN" in os.environ:
-    app.conf.worker_soft_shutdown_timeout = float(os.environ["SOFT_SHUTDOWN"])
+app.conf.worker_soft_shutdown_timeout = float(os.environ.get("SOFT_SHUTDOWN", "20"))
+
+QUICK = Policy(
+    timeout=timedelta(minutes=2),
+    first_backoff=timedelta(milliseconds=50),
+    max_backoff=timedelta(milliseconds=200),
+)
 
 
-def note(event: str) -> None:
-    """Write down that something happened to the current job, when, and in which process."""
+def note(key: str, event: str) -> None:
     path = Path(get_settings().data_dir) / "runs.txt"
-    line = f"{job_id()} {event} {time.time()} {os.getpid()}\n"
     with path.open("a") as file:
-        file.write(line)
+        file.write(f"{key} {event} {time.time()} {os.getpid()}\n")
 
 
-@shared_task(base=JobTask, kind="sleep", **RETRIES)
-def sleep(seconds: float) -> str:
+def times(key: str) -> int:
+    return (Path(get_settings().data_dir) / "runs.txt").read_text().count(f"{key} started")
+
+
+class Sleep(Job):
     """Take some time."""
-    note("started")
-    run(asyncio.sleep(seconds))
-    note("ended")
+
+    kind = "sleep"
+    policy = QUICK
+    seconds: float = 0.0
+
+    async def run(self, ctx: JobContext) -> str:
+        note(ctx.key, "started")
+        await asyncio.sleep(self.seconds)
+        note(ctx.key, "ended")
+        return "slept"
+
+
+class Poison(Job):
+    """Kill the process that runs it."""
+
+    kind = "poison"
+    policy = QUICK
+
+    async def run(self, ctx: JobContext) -> None:
+        note(ctx.key, "started")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Deaf(Job):
+    """Block a thread for longer than allowed, and hear nothing."""
+
+    kind = "deaf"
+    policy = Policy(timeout=timedelta(seconds=1), attempts=1)
+
+    def run(self, ctx: JobContext) -> None:
+        note(ctx.key, "started")
+        time.sleep(10)
+
+
+class Busy(Job):
+    """Fail for a while."""
+
+    kind = "busy"
+    policy = QUICK
+    failures: int = 0
+
+    async def run(self, ctx: JobContext) -> int:
+        note(ctx.key, "started")
+        if ctx.attempt <= self.failures:
+            raise OSError("not yet")
+        return ctx.attempt
+
+
+class Effect(Job):
+    """Add a line to a ledger, together with the note that this was done."""
+
+    kind = "effect"
+    policy = QUICK
+
+    async def run(self, ctx: JobContext) -> None:
+        note(ctx.key, "started")
+        await add_to_ledger(ctx.key)
+
+
+class Steps(Workflow):
+    """Add three lines to the ledger, with pauses between them."""
+
+    kind = "steps"
+    policy = QUICK
+    pause: float = 2.5
+
+    async def run(self, ctx: WorkflowContext) -> list[str]:
+        keys = [await ctx.step(self.add)]
+        await ctx.sleep(timedelta(seconds=self.pause))
+        keys += await asyncio.gather(ctx.step(self.add), ctx.step(self.add))
+        return keys
+
+    async def add(self, ctx: JobContext) -> str:
+        note(ctx.key, "started")
+        await asyncio.sleep(0.2)
+        await add_to_ledger(ctx.key)
+        return ctx.key
+
+
+@shared_task
+def native(seconds: float) -> str:
+    """Take some time."""
+    note(str(current_task.request.id), "started")
+    time.sleep(seconds)
     return "slept"
 
 
-@shared_task(base=JobTask, kind="poison", **RETRIES)
-def poison() -> None:
-    """Kill the process that runs it."""
-    note("started")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@shared_task(base=JobTask, kind="stubborn", soft_time_limit=1, time_limit=3, **RETRIES)
-def stubborn(deaf: bool) -> None:
-    """Run into the soft time limit, or into the hard one."""
-    note("started")
-    while deaf:
-        try:
-            time.sleep(10)
-        except SoftTimeLimitExceeded:
-            note("interrupted")
-    run(asyncio.sleep(10))
-
-
-@shared_task(base=JobTask, kind="effect", **RETRIES)
-def effect() -> None:
-    """Add a line to a ledger, together with the note that this was done."""
-    note("started")
-    run(_effect(job_id()))
-
-
-async def _effect(key: str) -> None:
+async def add_to_ledger(key: str) -> None:
     async with connect(get_settings().data_dir) as database:
         await database.execute("CREATE TABLE IF NOT EXISTS ledger (key TEXT, at REAL)")
-        await database.execute("BEGIN IMMEDIATE")
+        for _ in range(100):
+            try:
+                await database.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError:
+                await asyncio.sleep(0.05)
         query = "SELECT 1 FROM deliveries WHERE message_id = ?"
         async with database.execute(query, (key,)) as cursor:
             done = await cursor.fetchone()
@@ -73,13 +139,3 @@ async def _effect(key: str) -> None:
             await database.execute("INSERT INTO ledger VALUES (?, ?)", (key, time.time()))
             await database.execute("INSERT INTO deliveries (message_id) VALUES (?)", (key,))
         await database.execute("COMMIT")
-
-
-@shared_task(base=JobTask, kind="busy", **RETRIES)
-def busy(times: int) -> int:
-    """Fail with a transient error so many times."""
-    note("started")
-    runs = (Path(get_settings().data_dir) / "runs.txt").read_text().count(f"{job_id()} started")
-    if runs <= times:
-        raise TemporaryError("not yet")
-    return runs

@@ -19,20 +19,18 @@ MAX_AGE = 60.0
 
 def configuration() -> list[str]:
     """Return what is wrong with jobs, queues and schedules, a sentence each."""
-    return [*registration(), *registry().check_queues(queues.taken()), *settings()]
+    return [
+        *registry().problems,
+        *registry().check_queues(queues.taken()),
+        *queue_names(),
+        *schedules(),
+    ]
 
 
-def registration() -> list[str]:
-    """Return what is wrong with single jobs: the others work."""
-    app.loader.import_default_modules()
-    return list(registry().problems)
-
-
-def settings() -> list[str]:
-    """Return what is wrong with settings and with what is written in `celery_app.py`."""
-    app.loader.import_default_modules()
+def queue_names() -> list[str]:
+    """Return a sentence for each setting that names a queue of no job."""
     known = {*registry().queues, queues.DEFAULT}
-    problems = [
+    return [
         f"{name} names the queue {queue!r}, to which no job is enqueued."
         for name, named in (
             ("WORKER_QUEUES", get_settings().worker_queues or ()),
@@ -41,12 +39,16 @@ def settings() -> list[str]:
         )
         for queue in sorted(set(named) - known)
     ]
-    problems += [
+
+
+def schedules() -> list[str]:
+    """Return a sentence for each schedule of `celery_app.py` that names no task."""
+    app.loader.import_default_modules()
+    return [
         f"The schedule {name} names {entry['task']}, which is no task."
         for name, entry in app.conf.beat_schedule.items()
         if entry["task"] not in app.tasks
     ]
-    return problems
 
 
 def alive(role: str) -> list[str]:

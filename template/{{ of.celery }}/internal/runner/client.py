@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import cache
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from redis import RedisError
 
-from internal.celery_app import app
 from internal.runner import messages, records
 from internal.runner.definitions import Definition, named_jobs
 from internal.runner.durable import without_failures
@@ -125,15 +124,16 @@ def _enqueue(record: Record, due: float) -> JobInfo:
 
 def _enqueue_many(new: list[Record], due: float) -> list[JobInfo]:
     jobs: list[JobInfo] = []
-    for first in range(0, len(new), BATCH):
-        try:
-            jobs += _enqueue_batch(new[first : first + BATCH], due)
-        except (RedisError, *messages.ERRORS) as error:
-            raise NotEnqueued([record.id for record in new[len(jobs) :]], error) from error
+    with messages.bulk_connection() as connection:
+        for first in range(0, len(new), BATCH):
+            try:
+                jobs += _enqueue_batch(new[first : first + BATCH], due, connection)
+            except (RedisError, *messages.ERRORS) as error:
+                raise NotEnqueued([record.id for record in new[len(jobs) :]], error) from error
     return jobs
 
 
-def _enqueue_batch(batch: list[Record], due: float) -> list[JobInfo]:
+def _enqueue_batch(batch: list[Record], due: float, connection: Any) -> list[JobInfo]:
     steps = [records.create(record, due) for record in batch]
     jobs, unsent = [], []
     for record, step, answer in zip(batch, steps, records.run_all(steps), strict=True):
@@ -147,8 +147,7 @@ def _enqueue_batch(batch: list[Record], due: float) -> list[JobInfo]:
             known = JobInfo(id=record.id, kind=record.kind, state=JobState.QUEUED)
         jobs.append(known)
     if due <= time.time():
-        with app.producer_or_acquire() as producer:
-            messages.publish_all(producer, unsent)
+        messages.publish_all(connection, unsent)
     return jobs
 
 

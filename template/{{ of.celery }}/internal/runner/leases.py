@@ -24,7 +24,7 @@ from internal.runner.records import Taken
 from internal.runner.states import Progress
 
 RENEW_INTERVAL = 0.5
-BLOCKED = 5.0
+BLOCKED = 2.0
 """After so many seconds, code that blocks the event loop is named in the log."""
 
 GRACE = 30.0

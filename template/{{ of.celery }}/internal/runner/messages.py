@@ -42,11 +42,24 @@ def publish(producer: Any, message: Message) -> None:
     declared.add(message.queue)
 
 
-def publish_all(producer: Any, messages: Iterable[Message]) -> None:
-    """Send many messages together, by a producer of one's own."""
-    with producer.batch():
-        for message in messages:
-            publish(producer, message)
+def bulk_connection() -> Any:
+    """Return a connection for many messages, for which the broker does not vouch one by one.
+
+    If one is lost nevertheless, the sweep finds its job.
+    """
+    connection: Any = app.connection_for_write()
+    connection.transport_options = {**connection.transport_options, "confirm_publish": False}
+    return connection
+
+
+def publish_all(connection: Any, messages: Iterable[Message]) -> None:
+    """Send many messages together."""
+    # To close the channel is to wait until the broker has all of them.
+    with connection.channel() as channel:
+        producer: Any = app.amqp.Producer(channel, auto_declare=False)
+        with producer.batch():
+            for message in messages:
+                publish(producer, message)
 
 
 def waiting(connection: Any, queue: str) -> int:

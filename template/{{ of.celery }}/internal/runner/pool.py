@@ -70,6 +70,10 @@ def strategy(task: RecordedTask, _app: Any, consumer: Any) -> Callable[..., None
 
     def receive(message: Message, _body: Any, *_: Any, **__: Any) -> None:
         headers: Any = message.headers
+        if not isinstance(headers.get("id"), str):
+            _log.error("a message of %s has no id: it is thrown away", task.name)
+            message.reject_log_error(_log, (Exception,))
+            return
         worker_state.total_count[task.name] = worker_state.total_count.get(task.name, 0) + 1
         worker_state.all_total_count[0] += 1
         if events and events.enabled:

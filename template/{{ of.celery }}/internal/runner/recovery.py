@@ -32,10 +32,8 @@ class Recovery(bootsteps.StartStopStep):
 
     def __init__(self, worker: WorkController, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
-        if problems := celery_check.settings():
-            raise SystemExit("\n".join(problems))
-        for problem in celery_check.registration():
-            _log.error(problem)
+        for problem in celery_check.queue_names():
+            _log.warning(problem)
         known: Any = worker.app.amqp.queues
         for queue in queues.taken():
             known.add(queues.declaration(queue))
@@ -60,13 +58,11 @@ class Sweep(threading.Thread):
 
     def __init__(self, worker: WorkController) -> None:
         super().__init__(name="sweep", daemon=True)
-        self._app: Any = worker.app
         self._pool: Any = worker.pool
         self._ended = threading.Event()
         self._received = 0
         self._redis = records.connect()
         self._connection: Any = None
-        self._producer: Any = None
 
     def run(self) -> None:
         """Make rounds until the end."""
@@ -118,18 +114,16 @@ class Sweep(threading.Thread):
 
     def _send(self, found: list[Message]) -> None:
         if found:
-            self._broker()
-            messages.publish_all(self._producer, found)
+            messages.publish_all(self._broker(), found)
 
     def _broker(self) -> Any:
         if self._connection is None:
-            self._connection = self._app.connection_for_write()
+            self._connection = messages.bulk_connection()
             self._connection.ensure_connection(max_retries=1, interval_start=0)
-            self._producer = self._app.amqp.Producer(self._connection, auto_declare=False)
         return self._connection
 
     def _disconnect(self) -> None:
-        connection, self._connection, self._producer = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection:
             try:
                 connection.collect(socket_timeout=1)

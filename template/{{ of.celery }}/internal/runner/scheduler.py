@@ -1,4 +1,4 @@
-"""Celery's scheduler, with the schedules of the jobs: it names them, waits for the engine, shows that it lives."""
+"""Celery's scheduler, with the schedules of the jobs; it is patient, and shows that it lives."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from celery.schedules import BaseSchedule, schedstate
 from cronsim import CronSim
 
 from internal.config import get_settings
+from internal.runner import celery_check
 from internal.runner.errors import EngineUnavailable
 from internal.runner.liveness import alive_file
 from internal.runner.registry import registry
@@ -68,6 +69,8 @@ class Scheduler(PersistentScheduler):
     def setup_schedule(self) -> None:
         """Open the schedule's file, in a folder that may not be there yet."""
         get_settings().data_dir.mkdir(parents=True, exist_ok=True)
+        if problems := celery_check.schedules():
+            raise SystemExit("\n".join(problems))
         self.app.conf.beat_schedule = {**schedules(), **self.app.conf.beat_schedule}
         super().setup_schedule()
 

@@ -23,6 +23,6 @@ class Channel(_Channel):  # type: ignore[misc]
 
 
 class Transport(redis.Transport):
-    """What `broker_transport` names."""
+    """What `redis://` and `rediss://` stand for (`celery_app.py`)."""
 
     Channel = Channel

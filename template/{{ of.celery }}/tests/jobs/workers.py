@@ -1,8 +1,6 @@
 """Jobs that show what happens to workers, and native tasks."""
 
 import asyncio
-import os
-import signal
 from datetime import timedelta
 
 from celery import Task, shared_task
@@ -11,28 +9,6 @@ from internal.runner import Job, JobContext, Workflow, WorkflowContext
 from tests.jobs.promises import QUICK, note
 
 
-class Poison(Job):
-    """Kill the worker."""
-
-    kind = "test-poison"
-    policy = QUICK
-
-    async def run(self, ctx: JobContext) -> None:
-        """Kill the process that runs it."""
-        note(ctx.key, "begun")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Beside(Job):
-    """Take some time."""
-
-    kind = "test-beside"
-    policy = QUICK
-
-    async def run(self, ctx: JobContext) -> None:
-        """Wait."""
-        note(ctx.key, "begun")
-        await asyncio.sleep(2)
 
 
 class Interrupted(Workflow):
