@@ -1,6 +1,7 @@
 """What is lost, and what done twice, while workers are killed and the broker is restarted?
 
-    python -m benchmarks.celery_storm [--jobs 10000] [--kills 20] [--restarts 3] [redis] [rabbitmq]
+    python -m benchmarks.celery_storm [--jobs 10000] [--kills 20] [--restarts 3] [--workflows]
+        [redis] [rabbitmq]
 
 Needs `redis-server` (and `rabbitmq-server`) on this machine.
 """
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--restarts", type=int, default=3)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--workflows", action="store_true")
     options = parser.parse_args()
     print(f"seed {options.seed}", file=sys.stderr)
     results = []
@@ -36,6 +38,7 @@ def main() -> int:
                     kills=options.kills,
                     restarts=options.restarts,
                     seed=options.seed,
+                    workflows=options.workflows,
                 )
             )
     print(table(results))

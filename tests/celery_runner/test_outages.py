@@ -16,13 +16,12 @@ pytestmark = pytest.mark.slow
 def test_a_job_whose_worker_was_killed_runs_elsewhere_and_a_long_one_stays(
     project: Project,
 ) -> None:
-    limit = 15 if project.broker is project.redis else 2
-    # It has room for all seven jobs: none of them waits for another to end.
-    with project.worker("-n", "other@%h", "-c", "8"):
-        long = project.enqueue("sleep", limit + 3)
+    limit = 15 if project.broker is project.redis else 3
+    with project.worker("-n", "other@%h"):
+        long = project.enqueue("sleep", seconds=limit + 3)
         project.started(long)
         with project.worker("-n", "victim@%h") as victim:
-            jobs = [project.enqueue("sleep", 2) for _ in range(6)]
+            jobs = [project.enqueue("sleep", seconds=2) for _ in range(6)]
             for job_id in jobs:
                 project.started(job_id)
             killed = time.time()
@@ -37,7 +36,7 @@ def test_a_job_whose_worker_was_killed_runs_elsewhere_and_a_long_one_stays(
 
 
 def test_a_message_that_is_lost_on_the_way_is_sent_again(project: Project) -> None:
-    job_id = project.enqueue("sleep", 0)
+    job_id = project.enqueue("sleep")
     assert project.ask("lose_message")
     with project.worker():
         assert project.ended(job_id, timeout=15)["state"] == "succeeded"
@@ -46,20 +45,20 @@ def test_a_message_that_is_lost_on_the_way_is_sent_again(project: Project) -> No
 
 @pytest.mark.parametrize("project", ["redis"], indirect=True)
 def test_jobs_that_wait_are_not_sent_again(project: Project) -> None:
-    ids = [project.enqueue("sleep", 0.8) for _ in range(32)]
+    ids = [project.enqueue("sleep", seconds=3) for _ in range(60)]
     with project.worker() as worker:
         for job_id in ids:
             assert project.ended(job_id)["state"] == "succeeded"
         assert "sent again" not in worker.log.read_text()
-    assert [len(project.runs(job_id)) for job_id in ids] == [1] * 32
+    assert [len(project.runs(job_id)) for job_id in ids] == [1] * 60
 
 
 def test_a_worker_that_is_told_to_stop_gives_back_what_it_cannot_finish(
     project: Project,
 ) -> None:
     with project.worker(SOFT_SHUTDOWN="3", REMAP_SIGTERM="SIGQUIT") as worker:
-        short = project.enqueue("sleep", 2)
-        long = project.enqueue("sleep", 12)
+        short = project.enqueue("sleep", seconds=2)
+        long = project.enqueue("sleep", seconds=12)
         project.started(short)
         project.started(long)
         worker.process.terminate()
@@ -81,7 +80,7 @@ def test_a_worker_waits_for_its_broker(project: Project) -> None:
     with project.worker(wait=False):
         time.sleep(2)
         project.broker.start()
-        assert project.ended(project.enqueue("sleep", 0))["state"] == "succeeded"
+        assert project.ended(project.enqueue("sleep"))["state"] == "succeeded"
 
 
 @pytest.mark.parametrize("broker", [Redis, RabbitMQ], ids=["redis", "rabbitmq"])
@@ -97,12 +96,12 @@ def test_a_storm_loses_nothing_and_does_nothing_twice(broker: type[Server], tmp_
 def test_a_frozen_broker_is_reported_within_ten_seconds(project: Project, connected: bool) -> None:
     project.close_console()
     if connected:
-        project.enqueue("sleep", 0)
+        project.enqueue("sleep")
     else:
         project.ask("nothing")
     project.broker.signal(signal.SIGSTOP)
     try:
-        for command in (["enqueue", "sleep", 0], ["check"]):
+        for command in (["enqueue", "sleep"], ["delay", 0], ["check"]):
             asked = time.monotonic()
             with pytest.raises(Refused, match="EngineUnavailable"):
                 project.ask(*command)
@@ -113,3 +112,30 @@ def test_a_frozen_broker_is_reported_within_ten_seconds(project: Project, connec
         assert time.monotonic() - asked < 10
     finally:
         project.broker.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("project", ["redis"], indirect=True)
+def test_what_was_recorded_while_redis_was_frozen_is_done_afterwards(project: Project) -> None:
+    with project.worker():
+        project.ended(project.enqueue("sleep"))
+        project.redis.signal(signal.SIGSTOP)
+        try:
+            for number in range(4):
+                with pytest.raises(Refused, match="EngineUnavailable"):
+                    project.enqueue("sleep", key=f"frozen-{number}")
+        finally:
+            time.sleep(2)
+            project.redis.signal(signal.SIGCONT)
+        for number in range(4):
+            project.enqueue("sleep", key=f"frozen-{number}")
+        for number in range(4):
+            assert project.ended(f"sleep-frozen-{number}")["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("broker", [Redis, RabbitMQ], ids=["redis", "rabbitmq"])
+def test_workflows_in_a_storm_do_each_step_once(broker: type[Server], tmp_path: Path) -> None:
+    if broker.missing():
+        pytest.skip(str(broker.missing()))
+    result = storm(broker, tmp_path, jobs=100, kills=5, restarts=1, workflows=True)
+    assert (result.kills, result.restarts) == (5, 1)
+    assert (result.lost, result.twice) == (0, 0)

@@ -129,8 +129,8 @@ def project(brokers: dict[str, Any], tmp_path: Path) -> Iterator[Project]:
 def test_a_job_is_done_over_tls(project: Project, brokers: dict[str, Any]) -> None:
     project.environment["SSL_CERT_FILE"] = brokers["trusted"]
     with project.worker():
-        assert project.ended(project.enqueue("sleep", 0))["state"] == "succeeded"
-    assert project.enqueue("sleep", 0, ignore_result=False)
+        assert project.ended(project.enqueue("sleep"))["state"] == "succeeded"
+        assert project.ask("delay_and_wait", 0) == "slept"
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(project: Project) -> None:

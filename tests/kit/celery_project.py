@@ -32,10 +32,6 @@ class Worker:
         self.process = process
         self.log = log
 
-    def children(self) -> list[int]:
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
-
     def kill(self) -> None:
         """Kill all processes of the worker, as the end of a machine would."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -89,7 +85,7 @@ class Project:
         return process, path
 
     def start_worker(self, *options: str, wait: bool = True, **environment: str) -> Worker:
-        command = "celery -A internal.celery_app worker -l INFO -I faults -c 2"
+        command = "celery -A internal.celery_app worker -l INFO"
         worker = Worker(*self.popen(shlex.join([*shlex.split(command), *options]), **environment))
         if wait:
             until(lambda: " ready." in worker.log.read_text())
@@ -132,9 +128,9 @@ class Project:
             raise Refused(answer["error"])
         return answer["value"]
 
-    def enqueue(self, task: str, *arguments: object, **options: object) -> str:
-        """Enqueue a job of `faults`, and return its id; the options are `apply_async`'s."""
-        job_id: str = self.ask("enqueue", task, *arguments, **options)
+    def enqueue(self, kind: str, **fields: object) -> str:
+        """Enqueue a job of `faults`, and return its id."""
+        job_id: str = self.ask("enqueue", kind, **fields)
         return job_id
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -165,5 +161,5 @@ def generate(folder: Path, broker: Server, redis: Redis, template: Path = ROOT) 
     render(folder, answers, template)
     (folder / "data").mkdir()
     (folder / "tmp").mkdir()
-    shutil.copy(IN_PROJECT / "celery_faults.py", folder / "faults.py")
+    shutil.copy(IN_PROJECT / "celery_faults.py", folder / "internal/jobs/faults.py")
     return Project(folder, broker, redis)

@@ -1,8 +1,8 @@
 """Thousands of Celery jobs while workers are killed and the broker is restarted.
 
-Each job adds a line to a ledger together with a note under its id, as the generated project's
-services do. Workers are killed with all their processes (SIGKILL) at random moments, the broker
-as well.
+Each job adds a line to a ledger together with a note under its key, as the generated project's
+services do; each workflow adds three, in steps with a pause between them. Workers are killed
+(SIGKILL) at random moments, the broker as well.
 """
 
 import random
@@ -32,6 +32,7 @@ class Result:
 
     broker: str
     jobs: int
+    workflows: bool = False
     kills: int = 0
     restarts: int = 0
     exits: int = 0
@@ -49,10 +50,11 @@ def storm(
     kills: int,
     restarts: int,
     seed: int | None = None,
+    workflows: bool = False,
 ) -> Result:
     """Do so many jobs while workers and the broker are killed, and count what was done.
 
-    `kind` is the broker's; the same `seed` gives the same random moments.
+    `kind` is the broker's; `workflows` does as many workflows instead; the same `seed` gives the same random moments.
     """
     with ExitStack() as stack:
         redis = Redis(folder / "redis")
@@ -64,9 +66,9 @@ def storm(
         stack.callback(project.close_console)
         workers = [project.start_worker("-n", f"{number}@%h") for number in range(WORKERS)]
         stack.callback(_stop, workers)
-        result = Result(kind.name, jobs)
+        result = Result(kind.name, jobs, workflows)
         begun = time.monotonic()
-        sender = threading.Thread(target=_send, args=(project, jobs))
+        sender = threading.Thread(target=_send, args=(project, result))
         sender.start()
         _inject_faults(project, workers, result, kills, restarts, random.Random(seed))
         sender.join()
@@ -80,12 +82,13 @@ def _stop(workers: list[Worker]) -> None:
         worker.stop()
 
 
-def _send(project: Project, jobs: int) -> None:
-    """Enqueue the jobs; what was refused is sent again under its old id."""
-    for first in range(0, jobs, BATCH):
+def _send(project: Project, result: Result) -> None:
+    """Enqueue the jobs; what was refused is sent again under its old key."""
+    kind = "steps" if result.workflows else "effect"
+    for first in range(0, result.jobs, BATCH):
         while True:
             try:
-                project.ask("enqueue_effects", first, min(BATCH, jobs - first))
+                project.ask("enqueue_many", kind, first, min(BATCH, result.jobs - first))
                 break
             except Refused as error:
                 print(f"refused: {error}", file=sys.stderr)
@@ -103,9 +106,10 @@ def _inject_faults(
     """Kill workers and restart the broker at random moments until all jobs are done."""
     faults = ["kill"] * kills + ["restart"] * restarts
     dice.shuffle(faults)
-    moments = sorted(dice.uniform(0.02, 0.95) * result.jobs for _ in faults)
+    effects_of_all = len(_expected(result))
+    moments = sorted(dice.uniform(0.02, 0.95) * effects_of_all for _ in faults)
     last, changed = 0, time.monotonic()
-    while last < result.jobs:
+    while last < effects_of_all:
         time.sleep(0.2)
         done = _effects(project)
         if done != last:
@@ -130,6 +134,14 @@ def _inject_faults(
                 result.restarts += 1
 
 
+def _expected(result: Result) -> list[str]:
+    """Return the keys under which the ledger must have a line in the end."""
+    if result.workflows:
+        # The pause is the second thing that a workflow asks for.
+        return [f"steps-{job}.{step}" for job in range(result.jobs) for step in (1, 3, 4)]
+    return [f"effect-{job}" for job in range(result.jobs)]
+
+
 def _effects(project: Project) -> int:
     """Return the number of jobs that had their effect."""
     return len(_ledger(project))
@@ -148,6 +160,6 @@ def _ledger(project: Project) -> Counter[str]:
 def _count(project: Project, result: Result) -> None:
     """Compare what was done with what was asked for."""
     done = _ledger(project)
-    result.lost = sum(done[f"effect-{number}"] == 0 for number in range(result.jobs))
+    result.lost = sum(done[key] == 0 for key in _expected(result))
     result.twice = sum(times > 1 for times in done.values())
     result.runs = (project.folder / "data/runs.txt").read_text().count(" started ")

@@ -112,10 +112,6 @@ OF_THE_RUNNER = {
         "internal/celery_tasks.py",
         "internal/runner/batches.py",
         "internal/runner/celery_check.py",
-<<<<<<< HEAD
-=======
-        "internal/runner/client.py",
->>>>>>> 7eb7ff674d4b5b8915bea51f3c43816850bc9c33
         "internal/runner/durable.py",
         "internal/runner/execution.py",
         "internal/runner/job_tasks.py",
@@ -131,10 +127,7 @@ OF_THE_RUNNER = {
         "internal/runner/task.py",
         "internal/runner/transport.py",
         "tests/celery_app.py",
-<<<<<<< HEAD
         "tests/jobs/scheduled.py",
-=======
->>>>>>> 7eb7ff674d4b5b8915bea51f3c43816850bc9c33
         "tests/jobs/workers.py",
         "tests/replay.py",
         "tests/test_celery.py",
@@ -167,7 +160,8 @@ OF_KUBERNETES["celery"] = OF_KUBERNETES["temporal"] | {"deploy/kubernetes/beat.y
 WORDS = {
     "temporal": r"temporal(?!ly)",
     "celery": r"celery|redis|flower|valkey|kombu",
-    "rabbitmq": r"rabbit|amqp|quorum",
+    # Celery calls what it has for any broker `app.amqp`.
+    "rabbitmq": r"rabbit|(?<!app\.)amqp|quorum",
 }
 
 

@@ -10,55 +10,65 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import faults
 from fastapi.testclient import TestClient
 
 from api.main import app as api_app
-from internal import job_records, job_task, jobs
-from internal.celery_app import app, queue
+from internal import runner
+from internal.celery_app import app
 from internal.celery_tasks import send_email
+from internal.jobs import faults
+from internal.runner import messages, queues, records
+from internal.runner.registry import registry
 
 api = TestClient(api_app)
 
 
-def enqueue(task: str, *arguments: object, **options: Any) -> str:
-    """Enqueue a job of `faults`, and return its id; the options are `apply_async`'s."""
-    job: str = getattr(faults, task).apply_async(arguments, **options).id
-    return job
+def enqueue(kind: str, key: str | None = None, **fields: Any) -> str:
+    """Enqueue a job of `faults`, and return its id."""
+    definition = registry().kinds[kind](**fields)
+    return asyncio.run(runner.enqueue(definition, key=key)).id
 
 
-def enqueue_effects(first: int, number: int) -> None:
-    """Enqueue so many jobs with an effect, with ids that are numbered."""
-    for index in range(first, first + number):
-        faults.effect.apply_async(task_id=f"effect-{index}")
+def enqueue_many(kind: str, first: int, number: int) -> None:
+    """Enqueue so many jobs of a kind, with keys that are numbered."""
+    keys = [str(index) for index in range(first, first + number)]
+    asyncio.run(runner.enqueue_many(dict.fromkeys(keys, registry().kinds[kind]())))
+
+
+def delay(*arguments: object, **options: Any) -> str:
+    """Send the native task of `faults`, and return its id; the options are `apply_async`'s."""
+    job_id: str = faults.native.apply_async(arguments, **options).id
+    return job_id
+
+
+def delay_and_wait(*arguments: object) -> Any:
+    """Send the native task of `faults`, and return its result."""
+    return faults.native.delay(*arguments).get(timeout=20)
 
 
 def job(job_id: str) -> dict[str, Any]:
     """Return a job's record."""
-    record: dict[str, Any] = job_records.get(job_id).model_dump(mode="json")
-    return record
+    return records.run(records.get(job_id)).model_dump(mode="json")
 
 
-def jobs_named(pattern: str) -> list[str]:
-    """Return the ids of the jobs whose id fits a pattern of Redis."""
-    prefix = f"{queue}:job:"
-    keys = job_records._redis().scan_iter(prefix + pattern)
-    return [str(key).removeprefix(prefix) for key in keys]
+def jobs_of(kind: str) -> list[str]:
+    """Return the ids of the jobs of a kind."""
+    return [job.id for job in asyncio.run(runner.list_jobs(kind=kind)).jobs]
 
 
 def cancel(job_id: str) -> None:
     """Cancel a job as the API does."""
-    asyncio.run(jobs.cancel(job_id))
+    asyncio.run(runner.cancel(job_id))
 
 
 def retry(job_id: str) -> None:
     """Replay a failed job as the API does."""
-    asyncio.run(jobs.retry(job_id))
+    asyncio.run(runner.retry(job_id))
 
 
 def check() -> None:
     """Check that jobs can be enqueued, as the API's readiness does."""
-    asyncio.run(jobs.check())
+    asyncio.run(runner.check())
 
 
 def post_email() -> tuple[int, dict[str, str]]:
@@ -72,23 +82,23 @@ def send_and_wait() -> Any:
     return send_email.delay("ada@example.com", "Hello", "It works.").get(timeout=30)
 
 
-def send_again(job_id: str) -> None:
+def send_again(job_id: str, kind: str) -> None:
     """Send another message for a job."""
-    job_task.send_again(job_id)
+    messages.send(records.Message(job_id, f"jobs.{kind}", queues.DEFAULT))
 
 
-def messages(name: str) -> int:
-    """Return how many messages wait in a queue of RabbitMQ."""
-    count: int = app.connection_for_read().channel().queue_declare(name, passive=True).message_count
-    return count
+def waiting() -> int:
+    """Return how many messages wait in the default queue."""
+    return messages.waiting(app.connection_for_read(), queues.DEFAULT)
 
 
 def lose_message() -> bool:
     """Take the one message out of the queue; tell whether there was one."""
     channel = app.connection_for_read().channel()
-    if hasattr(channel, "queue_purge") and not hasattr(channel, "client"):
-        return bool(channel.queue_purge(queue) == 1)
-    return bool(channel.client.rpop(queue))
+    name = queues.name_of(queues.DEFAULT)
+    if hasattr(channel, "client"):
+        return bool(channel.client.rpop(name))
+    return bool(channel.queue_purge(name) == 1)
 
 
 def nothing() -> None:
@@ -98,8 +108,8 @@ def nothing() -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
-        enqueue, enqueue_effects, job, jobs_named, cancel, retry, check, post_email,
-        send_and_wait, send_again, messages, lose_message, nothing,
+        enqueue, enqueue_many, delay, delay_and_wait, job, jobs_of, cancel, retry, check,
+        post_email, send_and_wait, send_again, waiting, lose_message, nothing,
     )
 }  # fmt: skip
 

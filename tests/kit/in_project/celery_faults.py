@@ -25,13 +25,10 @@ QUICK = Policy(
 
 
 def note(key: str, event: str) -> None:
+    """Write down that something happened to a job, when, and in which process."""
     path = Path(get_settings().data_dir) / "runs.txt"
     with path.open("a") as file:
         file.write(f"{key} {event} {time.time()} {os.getpid()}\n")
-
-
-def times(key: str) -> int:
-    return (Path(get_settings().data_dir) / "runs.txt").read_text().count(f"{key} started")
 
 
 class Sleep(Job):
@@ -42,6 +39,7 @@ class Sleep(Job):
     seconds: float = 0.0
 
     async def run(self, ctx: JobContext) -> str:
+        """Do what the class says."""
         note(ctx.key, "started")
         await asyncio.sleep(self.seconds)
         note(ctx.key, "ended")
@@ -55,6 +53,7 @@ class Poison(Job):
     policy = QUICK
 
     async def run(self, ctx: JobContext) -> None:
+        """Do what the class says."""
         note(ctx.key, "started")
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -66,6 +65,7 @@ class Deaf(Job):
     policy = Policy(timeout=timedelta(seconds=1), attempts=1)
 
     def run(self, ctx: JobContext) -> None:
+        """Do what the class says."""
         note(ctx.key, "started")
         time.sleep(10)
 
@@ -78,6 +78,7 @@ class Busy(Job):
     failures: int = 0
 
     async def run(self, ctx: JobContext) -> int:
+        """Do what the class says."""
         note(ctx.key, "started")
         if ctx.attempt <= self.failures:
             raise OSError("not yet")
@@ -91,6 +92,7 @@ class Effect(Job):
     policy = QUICK
 
     async def run(self, ctx: JobContext) -> None:
+        """Do what the class says."""
         note(ctx.key, "started")
         await add_to_ledger(ctx.key)
 
@@ -103,12 +105,14 @@ class Steps(Workflow):
     pause: float = 2.5
 
     async def run(self, ctx: WorkflowContext) -> list[str]:
+        """Do what the class says."""
         keys = [await ctx.step(self.add)]
         await ctx.sleep(timedelta(seconds=self.pause))
         keys += await asyncio.gather(ctx.step(self.add), ctx.step(self.add))
         return keys
 
     async def add(self, ctx: JobContext) -> str:
+        """Do what the class says."""
         note(ctx.key, "started")
         await asyncio.sleep(0.2)
         await add_to_ledger(ctx.key)
@@ -124,6 +128,7 @@ def native(seconds: float) -> str:
 
 
 async def add_to_ledger(key: str) -> None:
+    """Add a line, unless there is one under this key."""
     async with connect(get_settings().data_dir) as database:
         await database.execute("CREATE TABLE IF NOT EXISTS ledger (key TEXT, at REAL)")
         for _ in range(100):

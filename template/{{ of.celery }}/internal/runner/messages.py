@@ -68,7 +68,7 @@ def waiting(connection: Any, queue: str) -> int:
         try:
             return int(queue_size(channel, queues.name_of(queue)))
         except ChannelError:
-            return 0  # Redis knows no empty queue, RabbitMQ none that nobody used.
+            return 0  # An empty queue, or one that nobody has used yet, may be unknown.
 
 
 def queue_size(channel: Any, name: str) -> int:

@@ -258,7 +258,7 @@ def run(step: Step[T]) -> T:
     return step.answer(answer)
 
 
-def run_all(steps: Sequence[Step[Any]], redis: "Redis | None" = None) -> list[Any]:
+def run_all(steps: Sequence[Step[Any]], redis: Redis | None = None) -> list[Any]:
     """Send many steps at once, and return their answers, or errors, as Redis gave them."""
     pipeline = (redis or connection()).pipeline(transaction=False)
     for step in steps:

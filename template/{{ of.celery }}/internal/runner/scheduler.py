@@ -46,7 +46,7 @@ class Cron(BaseSchedule):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[type["Cron"], tuple[str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Return what is kept in the schedule's file."""
         return Cron, (self.expression,)
 

@@ -5,10 +5,8 @@ from datetime import timedelta
 
 from celery import Task, shared_task
 
-from internal.runner import Job, JobContext, Workflow, WorkflowContext
+from internal.runner import JobContext, Workflow, WorkflowContext
 from tests.jobs.promises import QUICK, note
-
-
 
 
 class Interrupted(Workflow):
