@@ -1,16 +1,18 @@
-"""Jobs a second and CPU a job: Celery's defaults, cookiecutter-django's, a generated project's.
+"""Jobs a second and CPU a job: Celery with several settings, and a generated project.
 
     python -m benchmarks.celery_throughput [--broker redis|rabbitmq] [--jobs 4000] [--rounds 3]
 
 Needs `redis-server`, or it and `rabbitmq-server`, on this machine. All run in turn, on the same
 broker with its log on disk, in every round; the medians are printed. Workers are frozen while
 the jobs are enqueued, so that only working is measured; of the jobs that wait there are half as
-many. Those of the generated project are recorded, leased and acknowledged late. On a busy
-machine the CPU a job is the steadier figure.
+many. All have two processes, which run two jobs at a time, or as many side by side as the name
+says: 50 in each worker of the generated project. Its jobs are recorded and leased, so that they
+survive their worker. On a busy machine the CPU a job is the steadier figure.
 """
 
 import argparse
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -34,37 +36,36 @@ IN_PROJECT = Path(__file__).with_name("in_project")
 
 @dataclass(frozen=True)
 class Case:
-    """One worker and the jobs it gets."""
+    """The workers of one side, with two processes in all, and the jobs they get."""
 
     name: str
     module: str
     task: str
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("-c", "2")
     workers: int = 1
 
+    def enqueue(self, jobs: int) -> tuple[str | Path, ...]:
+        """Return the program that enqueues so many jobs."""
+        if self.module == GENERATED:
+            return (IN_PROJECT / "celery_enqueue_jobs.py", self.task, str(jobs))
+        return (IN_PROJECT / "celery_enqueue.py", self.module, self.task, str(jobs))
 
+
+GENERATED = "internal.celery_app"
+PEERS = {
+    "Celery's defaults": "celery_defaults",
+    "Celery, acknowledging late": "celery_acks_late",
+    "cookiecutter-django's settings": "celery_cookiecutter_django",
+}
+SIDE_BY_SIDE = ("-c", "50")
 NOTHING = [
-    Case("Celery's defaults", "celery_defaults", "nothing"),
-    Case("cookiecutter-django's settings", "celery_cookiecutter_django", "nothing"),
-    Case("generated project", "celery_generated", "nothing"),
+    *(Case(name, module, "nothing") for name, module in PEERS.items()),
+    Case("generated project, two workers", GENERATED, "nothing", SIDE_BY_SIDE, workers=2),
 ]
 WAITING = [
-    Case("Celery's defaults", "celery_defaults", "wait"),
-    Case("cookiecutter-django's settings", "celery_cookiecutter_django", "wait"),
-    Case("generated project", "celery_generated", "wait"),
-    Case(
-        "generated project, -P threads -c 8",
-        "celery_generated",
-        "wait",
-        ("-P", "threads", "-c", "8"),
-    ),
-    Case(
-        "generated project, four of these workers",
-        "celery_generated",
-        "wait",
-        ("-P", "threads", "-c", "8"),
-        workers=4,
-    ),
+    *(Case(name, module, "wait") for name, module in PEERS.items()),
+    Case("Celery's defaults, 50 threads", "celery_defaults", "wait", ("-P", "threads", "-c", "50")),
+    Case("generated project, two workers", GENERATED, "wait", SIDE_BY_SIDE, workers=2),
 ]
 
 
@@ -93,6 +94,7 @@ def main() -> None:
             stack.callback(broker.close)
             broker.start()
         project = generate(folder / "sample", broker, redis)
+        shutil.copy(IN_PROJECT / "celery_jobs.py", project.folder / "internal/jobs")
         bench = Bench(project.folder, project.environment)
         for title, cases, jobs in tables:
             rounds = [[bench.run(case, jobs) for case in cases] for _ in range(options.rounds)]
@@ -113,7 +115,7 @@ class Bench:
     def run(self, case: Case, jobs: int) -> tuple[float, float]:
         """Return jobs a second, and milliseconds of CPU a job."""
         log = self.folder / "bench.log"
-        command = [str(BIN / "celery"), "-A", case.module, "worker", "-l", "INFO", "-c", "2"]
+        command = [str(BIN / "celery"), "-A", case.module, "worker", "-l", "INFO"]
         with log.open("wb") as output:
             workers = [
                 subprocess.Popen(
@@ -132,11 +134,8 @@ class Bench:
             time.sleep(1)
             for pid in pids:
                 os.killpg(pid, signal.SIGSTOP)
-            program = (sys.executable, IN_PROJECT / "celery_enqueue.py")
-            run(
-                *program, case.module, case.task, str(jobs),
-                cwd=self.folder, environment=self.environment,
-            )  # fmt: skip
+            program = (sys.executable, *case.enqueue(jobs))
+            run(*program, cwd=self.folder, environment=self.environment)
             before, begun = sum(map(cpu, pids)), time.monotonic()
             for pid in pids:
                 os.killpg(pid, signal.SIGCONT)
