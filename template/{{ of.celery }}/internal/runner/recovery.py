@@ -14,6 +14,7 @@ from redis import RedisError
 
 from internal.runner import celery_check, messages, queues, records
 from internal.runner.liveness import alive_file
+from internal.runner.pool import Pool
 from internal.runner.records import Message
 
 INTERVAL = 0.5
@@ -30,8 +31,10 @@ class Recovery(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    def __init__(self, worker: WorkController, **kwargs: Any) -> None:
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
+        if worker.pool_cls is not Pool:
+            raise SystemExit("Jobs need a pool of their own: leave --pool out of the command.")
         for problem in celery_check.queue_names():
             _log.warning(problem)
         known: Any = worker.app.amqp.queues
