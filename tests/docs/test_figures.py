@@ -22,7 +22,7 @@ FIGURES: dict[str, list[tuple[str, str, str, float]]] = {
     ],
     "celery": [
         ("twice a second", "هر ثانیه دو بار", "internal.runner.leases:RENEW_INTERVAL", 0.5),
-        ("silent for 10 seconds", "۱۰ ثانیه ساکت", "internal.runner.records:SILENCE", 10),
+        ("silent for 10 seconds", "۱۰ ثانیه ساکت", "internal.runner.records:LEASE_TIMEOUT", 10),
         ("20 seconds", "۲۰ ثانیه", "internal.services.email:TIMEOUT", 20),
         ("it has 20 seconds", "۲۰ ثانیه وقت", "internal.celery_app:app.conf.worker_soft_shutdown_timeout", 20),
     ],

@@ -48,7 +48,7 @@ def redis(engine: str) -> Iterator[Redis]:
 
 def let_time_pass(redis: Redis, job_id: str) -> None:
     """Make it so long ago that a job was heard of that its worker, or its message, is lost."""
-    pause = int(records.SILENCE * 1000)
+    pause = int(records.LEASE_TIMEOUT * 1000)
     redis.decrby(f"{PREFIX}:swept_since", pause)
     for index in ("queued:default", "running"):
         if redis.zscore(f"{PREFIX}:{index}", job_id):

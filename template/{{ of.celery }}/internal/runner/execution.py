@@ -65,7 +65,7 @@ async def _run_workflow(workflow: Workflow, held: Held, kept: Records) -> Outcom
         result = await context.run()
         result = to_json(result, f"The result of {type(workflow).__name__}")
     except asyncio.CancelledError:
-        if held.verdict != "suspend":
+        if held.status != "suspend":
             raise
         _log.info("waits until %s", time.strftime("%F %T", time.localtime(context.due)))
         return Outcome(JobState.QUEUED, due=context.due, error=context.error)
@@ -142,13 +142,13 @@ class _Context(DurableContext):
 async def until_answered(held: Held, step: Callable[[], Awaitable[bool]]) -> bool:
     """Do a step of the records until Redis answers, but no longer than the lease lasts.
 
-    Work must not be done again for want of a note: until then nobody can.
+    Until then no other worker takes the job, so that finished work is not done again.
     """
     while True:
         try:
             return await step()
         except RedisError as error:
-            if held.lapsed:
+            if held.expired:
                 _log.warning("the outcome cannot be written: %s", error)
                 return False
             await asyncio.sleep(RENEW_INTERVAL)

@@ -1,7 +1,8 @@
 """How a worker holds the jobs it runs: it renews their leases every half second, from a thread.
 
-Whoever stays silent has lost its jobs. A job that should stop is told in the answer. The same
-thread watches the event loop: code that blocks it is named in the log.
+Without a renewal a lease expires, and another worker takes the job. The answer to a renewal
+carries a cancellation request. The same thread watches the event loop: code that blocks it is named
+in the log.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ class Held:
     """How long, in seconds, it may run."""
     taken: Taken
     owner: str = field(default_factory=lambda: uuid4().hex)
-    verdict: str = "held"
+    status: str = "held"
     """Why the work is to stop: the job is "lost", to "cancel", to "suspend" or to "give back"."""
     reporting: Reporting | None = None
     work: asyncio.Task[Any] | None = None
@@ -63,14 +64,14 @@ class Held:
         return (self.reporting and self.reporting.progress) or self.taken.progress
 
     @property
-    def lapsed(self) -> bool:
+    def expired(self) -> bool:
         """Whether somebody else may have the job by now."""
-        return time.monotonic() - self.heard > records.SILENCE
+        return time.monotonic() - self.heard > records.LEASE_TIMEOUT
 
-    def stop(self, verdict: str) -> None:
+    def stop(self, status: str) -> None:
         """Cancel the work, once."""
-        if self.verdict == "held":
-            self.verdict = verdict
+        if self.status == "held":
+            self.status = status
             if self.work:
                 self.work.cancel()
 
@@ -107,21 +108,21 @@ class Leases(threading.Thread):
             return
         steps = [records.renew(job.job_id, job.owner, job.progress) for job in jobs]
         try:
-            verdicts = records.run_all(steps, self._redis)
+            statuses = records.run_all(steps, self._redis)
         except RedisError as error:
             _log.warning("leases cannot be renewed: %s", error)
-            verdicts = [error] * len(jobs)
-        for job, verdict in zip(jobs, verdicts, strict=True):
-            if isinstance(verdict, RedisError):
-                verdict = "lost" if job.lapsed else "held"
+            statuses = [error] * len(jobs)
+        for job, status in zip(jobs, statuses, strict=True):
+            if isinstance(status, RedisError):
+                status = "lost" if job.expired else "held"
             else:
                 job.heard = time.monotonic()
-            if verdict != "held":
-                self._loop.call_soon_threadsafe(self._stop, job, verdict)
+            if status != "held":
+                self._loop.call_soon_threadsafe(self._stop, job, status)
 
-    def _stop(self, job: Held, verdict: str) -> None:
+    def _stop(self, job: Held, status: str) -> None:
         if self.held.get(job.job_id) is job:
-            job.stop(verdict)
+            job.stop(status)
 
     def _watch(self) -> None:
         if not self._asked:

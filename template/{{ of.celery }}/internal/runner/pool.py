@@ -153,9 +153,9 @@ class Pool(BasePool):
 
     def _drain(self) -> None:
         if self._leases.held or self._tasks:
-            patience = self.app.conf.worker_soft_shutdown_timeout
+            grace = self.app.conf.worker_soft_shutdown_timeout
             _log.info("waiting for %d jobs", len(self._leases.held))
-            drained = asyncio.run_coroutine_threadsafe(self._end(patience), self._loop)
+            drained = asyncio.run_coroutine_threadsafe(self._end(grace), self._loop)
             while not drained.done():
                 self._settle()
                 time.sleep(0.02)
@@ -164,9 +164,9 @@ class Pool(BasePool):
         for message in self._returned:
             message.reject_log_error(_log, (Exception,), requeue=True)
 
-    async def _end(self, patience: float) -> None:
+    async def _end(self, grace: float) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience)
+            await asyncio.wait(self._tasks, timeout=grace)
         for held in list(self._leases.held.values()):
             held.stop("give back")
         if self._tasks:
@@ -240,12 +240,14 @@ class Pool(BasePool):
         limit = float(task.time_limit or self.app.conf.task_time_limit)
         held = Held(job_id, task.kind, limit, Taken("", 0, 0, None, {}))
         redelivered = bool(delivery.message and _redelivered(delivery.message))
-        silence = records.SILENCE_WHEN_REDELIVERED if redelivered else records.SILENCE
+        lease_timeout = (
+            records.LEASE_TIMEOUT_WHEN_REDELIVERED if redelivered else records.LEASE_TIMEOUT
+        )
         record = _record_of(delivery) if task.native else None
-        step = records.take(job_id, held.owner, silence, interval, record)
+        step = records.take(job_id, held.owner, lease_timeout, interval, record)
         answer = await self._kept.run(step)
         if answer == "running" and redelivered:
-            await asyncio.sleep(silence)
+            await asyncio.sleep(lease_timeout)
             answer = await self._kept.run(step)
         if isinstance(answer, Taken):
             held.taken = answer
@@ -265,10 +267,10 @@ class Pool(BasePool):
         try:
             outcome = await self._outcome(delivery, held)
             if outcome is None:
-                _log.warning("stopped: %s", held.verdict)
-                if held.verdict == "give back":
+                _log.warning("stopped: %s", held.status)
+                if held.status == "give back":
                     await execution.give_back(held, self._kept)
-                return held.verdict == "give back"
+                return held.status == "give back"
             await execution.write_outcome(held, self._kept, outcome)
         finally:
             del self._leases.held[held.job_id]
@@ -286,9 +288,9 @@ class Pool(BasePool):
                 return await self._run_native(delivery, held)
             return await execution.run_definition(registry().kinds[held.kind], held, self._kept)
         except asyncio.CancelledError:
-            if held.verdict == "held":
+            if held.status == "held":
                 return Outcome(JobState.FAILED, error="CancelledError: raised by the job itself")
-            return Outcome(JobState.CANCELLED) if held.verdict == "cancel" else None
+            return Outcome(JobState.CANCELLED) if held.status == "cancel" else None
         finally:
             if held.work and held.work.cancelling():
                 held.work.uncancel()

@@ -9,7 +9,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local scheduled = prefix .. 'scheduled' -- jobs without a message: when each is due
-local running = prefix .. 'running'     -- when each running job was last heard of
+local running = prefix .. 'running'     -- when each running job's lease was renewed
 local expiring = prefix .. 'expiring'   -- when each ended job is to be forgotten
 
 local function key(id)
@@ -135,7 +135,7 @@ function steps.create(id, kind, queue, task, input, due)
   return {'same', unpack(info(id))}
 end
 
-function steps.take(id, owner, silence, interval, kept, kind, queue, task, input)
+function steps.take(id, owner, lease_timeout, interval, kept, kind, queue, task, input)
   local state = get(id, 'state')
   if not state then
     if input == '' then
@@ -145,7 +145,7 @@ function steps.take(id, owner, silence, interval, kept, kind, queue, task, input
     state = 'queued'
   end
   if state == 'running' then
-    if now - redis.call('ZSCORE', running, id) < tonumber(silence) then
+    if now - redis.call('ZSCORE', running, id) < tonumber(lease_timeout) then
       return {'running'}
     end
     state = lose(id, kept)
@@ -279,14 +279,14 @@ function steps.due(_, limit)
   return found
 end
 
--- Jobs whose worker has gone silent, and the queues in which a message may be missing.
-function steps.lost(_, silence, kept, limit)
+-- Jobs whose lease has expired, and the queues in which a message may be missing.
+function steps.lost(_, lease_timeout, kept, limit)
   local found = {}
   local since = redis.call('GET', prefix .. 'swept_since') or now
-  redis.call('SET', prefix .. 'swept_since', since, 'PX', silence)
-  -- After an outage of Redis nobody has been heard of: wait until those alive have spoken.
-  if now - since >= tonumber(silence) then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', running, '-inf', now - silence, 'LIMIT', 0,
+  redis.call('SET', prefix .. 'swept_since', since, 'PX', lease_timeout)
+  -- After an outage of Redis no lease is fresh: wait until the workers have renewed theirs.
+  if now - since >= tonumber(lease_timeout) then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', running, '-inf', now - lease_timeout, 'LIMIT', 0,
         limit)) do
       if lose(id, kept) == 'queued' then
         table.insert(found, message(id))
@@ -295,7 +295,7 @@ function steps.lost(_, silence, kept, limit)
   end
   local queues = {}
   for _, queue in ipairs(redis.call('SMEMBERS', prefix .. 'queues')) do
-    if redis.call('ZCOUNT', queue_of(queue), '-inf', now - silence) > 0 then
+    if redis.call('ZCOUNT', queue_of(queue), '-inf', now - lease_timeout) > 0 then
       table.insert(queues, queue)
     end
   end
@@ -304,11 +304,11 @@ end
 
 -- Jobs of a queue whose message is lost. Messages are delivered in their order: all jobs but the
 -- newest `waiting` (the number of messages in the queue) have been delivered to someone.
-function steps.unannounced(_, queue, waiting, silence, limit)
+function steps.unannounced(_, queue, waiting, lease_timeout, limit)
   local found = {}
   local delivered = redis.call('ZCARD', queue_of(queue)) - waiting
   if delivered > 0 then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue_of(queue), '-inf', now - silence,
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue_of(queue), '-inf', now - lease_timeout,
         'LIMIT', 0, math.min(delivered, limit))) do
       redis.call('ZADD', queue_of(queue), now, id)
       table.insert(found, message(id))

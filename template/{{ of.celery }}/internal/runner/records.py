@@ -29,10 +29,10 @@ from internal.runner.states import JobInfo, JobState, Progress
 
 T = TypeVar("T")
 
-SILENCE = 10.0
-"""After so many seconds without a renewal, the lease of a running job has lapsed."""
+LEASE_TIMEOUT = 10.0
+"""After so many seconds without a renewal, the lease of a running job has expired."""
 
-SILENCE_WHEN_REDELIVERED = 1.0
+LEASE_TIMEOUT_WHEN_REDELIVERED = 1.0
 """The same when its message was given back: that the worker is gone is all but certain."""
 
 TIMEOUT = 3.0
@@ -121,7 +121,7 @@ def create(record: Record, due: float = 0.0) -> Step[JobInfo | bool]:
 
 
 def take(
-    job_id: str, owner: str, silence: float, interval: float, record: Record | None
+    job_id: str, owner: str, lease_timeout: float, interval: float, record: Record | None
 ) -> Step[Taken | Later | str]:
     """Make `owner` the one who runs the job, or return why not.
 
@@ -140,7 +140,9 @@ def take(
                 return Later(int(due) / 1000)
         return str(raw[0])
 
-    return Step(("take", job_id, owner, _ms(silence), _ms(interval), _kept(), *fields), answer)
+    return Step(
+        ("take", job_id, owner, _ms(lease_timeout), _ms(interval), _kept(), *fields), answer
+    )
 
 
 def renew(job_id: str, owner: str, progress: Progress | None) -> Step[str]:
@@ -208,13 +210,15 @@ def due() -> Step[list[Message]]:
 
 
 def lost() -> Step[tuple[list[Message], list[str]]]:
-    """Find jobs whose lease has lapsed, and queues in which a message may be missing."""
-    return Step(("lost", "", _ms(SILENCE), _kept(), BATCH), lambda raw: (_messages(raw[0]), raw[1]))
+    """Find jobs whose lease has expired, and queues in which a message may be missing."""
+    return Step(
+        ("lost", "", _ms(LEASE_TIMEOUT), _kept(), BATCH), lambda raw: (_messages(raw[0]), raw[1])
+    )
 
 
 def unannounced(queue: str, waiting: int) -> Step[list[Message]]:
     """Find the jobs of a queue whose message is lost, while so many messages wait in it."""
-    return Step(("unannounced", "", queue, waiting, _ms(SILENCE), BATCH), _messages)
+    return Step(("unannounced", "", queue, waiting, _ms(LEASE_TIMEOUT), BATCH), _messages)
 
 
 def forget_expired() -> Step[int]:

@@ -1,4 +1,4 @@
-"""Celery's scheduler, with the schedules of the jobs; it is patient, and shows that it lives."""
+"""Celery's scheduler with the jobs' schedules, retries while the broker is away, and a liveness file."""
 
 import logging
 import time

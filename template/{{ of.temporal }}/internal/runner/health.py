@@ -1,4 +1,4 @@
-"""How the worker is, for whatever runs it: `/livez` and `/readyz` by HTTP on this machine.
+"""The worker's health, for whatever runs it: it serves `/livez` and `/readyz` on localhost.
 
 The server is asked whether it sees this very worker poll: that a process is there, or a
 connection, proves nothing. An event loop that is blocked gives no answer at all.

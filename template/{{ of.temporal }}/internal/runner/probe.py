@@ -1,4 +1,4 @@
-"""Ask the worker on this machine how it is: `python -m internal.runner.probe [livez]`.
+"""Ask the worker on this machine for its health: `python -m internal.runner.probe [livez]`.
 
 Run every few seconds, so it imports nothing that is slow to load.
 """

@@ -26,7 +26,7 @@ from internal.runner.workflow import RunJob
 GRACE = timedelta(seconds=25)
 """How long activities may go on when the worker is told to stop; containers wait longer."""
 
-# An activity hears of its cancellation in the answer to a heartbeat, so this is how long it
+# A cancellation request comes in the answer to a heartbeat, so this is how long it
 # takes. Temporal's own choice is most of the heartbeat timeout.
 _HEARTBEAT_THROTTLE = timedelta(milliseconds=500)
 
