@@ -9,7 +9,7 @@ from typing import Final
 
 from lich_wrapper.errors import LichError
 
-__all__ = ["IDENTITY", "Git"]
+__all__ = ["IDENTITY", "NO_FILTERS", "Git"]
 
 # Settings of a user or a repository that would change what git writes, merges or reports.
 # The files with a user's settings stay readable: they hold proxies, credentials and
@@ -25,6 +25,9 @@ _NEUTRAL: Final = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.ignoreStat": "false",
+    # What a template renders on one system is checked out on others.
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
     "core.quotePath": "false",
     "core.safecrlf": "false",
     "core.splitIndex": "false",
@@ -64,6 +67,11 @@ IDENTITY: Final = {
     "GIT_COMMITTER_NAME": "lich",
     "GIT_COMMITTER_EMAIL": "lich@localhost",
 }
+
+
+# As `info/attributes` of a repository: .gitattributes that a template has rendered must not choose
+# which of the user's commands run.
+NO_FILTERS: Final = "* -filter\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import IDENTITY, Git
+from lich_wrapper.git import IDENTITY, NO_FILTERS, Git
 from lich_wrapper.template.answers import RUNNER, Questions, public
 from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
@@ -151,7 +151,6 @@ def create(
             else nullcontext(workspace / destination.path.name) as folder
         ):
             rendered = render(template, folder, request.answers, ask=request.ask)
-            files = rendered.files()
             if not dry_run:
                 if request.git and not destination.is_tracked():
                     commit = _first_commit(folder, version, notes)
@@ -168,7 +167,7 @@ def create(
         source=request.source,
         version=version,
         answers=public(rendered.answers),
-        files=tuple(files),
+        files=rendered.files,
         commit=commit,
         notes=tuple(notes),
     )
@@ -203,12 +202,26 @@ def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
     git = Git(folder, variables=variables)
     branch = [] if "init.defaultbranch" in known else ["--initial-branch=main"]
     git("init", "--quiet", *branch)
-    # Ignored or not: what the template wrote is what later updates start from.
-    git("add", "--force", "--all")
-    git(
-        "commit", "--quiet", "--no-verify", "-m", f"Create the project from template {version.name}"
-    )
+    with _no_filters(folder / ".git/info/attributes"):
+        # Ignored or not: what the template wrote is what later updates start from.
+        git("add", "--force", "--all")
+        message = f"Create the project from template {version.name}"
+        git("commit", "--quiet", "--no-verify", "-m", message)
     return git("rev-parse", "HEAD")
+
+
+@contextmanager
+def _no_filters(attributes: Path) -> Iterator[None]:
+    """Keep the attributes that the template wrote from running filters of the user."""
+    # A user may have a template of repositories, with attributes.
+    before = attributes.read_bytes() if attributes.is_file() else None
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_text(NO_FILTERS, encoding="utf-8")
+    yield
+    if before is None:
+        attributes.unlink()
+    else:
+        attributes.write_bytes(before)
 
 
 def _check_ancestor(path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import IDENTITY, Git
+from lich_wrapper.git import IDENTITY, NO_FILTERS, Git
 from lich_wrapper.update.project import Project
 
 __all__ = ["OURS", "Differences", "Entry", "Merged", "Scratch", "require_merge_tree"]
@@ -76,6 +76,8 @@ class Scratch:
             *("init", "--quiet", "--bare", "--template="),
             *(f"--object-format={project.object_format}", "--", str(git_dir)),
         )
+        (git_dir / "info").mkdir()
+        (git_dir / "info/attributes").write_text(NO_FILTERS, encoding="utf-8")
         own = git_dir / "objects"
         return cls(git_dir, project.objects if keep else own, project.objects)
 
@@ -95,7 +97,7 @@ class Scratch:
 
     def write_tree(self, folder: Path) -> str:
         """Store all files of a folder, ignored ones too, and return the id of their tree."""
-        index = str(folder.with_name(folder.name + ".index"))
+        index = str(self.git_dir / f"{folder.parent.name}.index")
         git = self.git(GIT_INDEX_FILE=index, GIT_WORK_TREE=str(folder))
         git("add", "--all", "--force", "--", str(folder))
         return git("write-tree")

@@ -650,3 +650,14 @@ def test_a_clean_update_is_the_one_that_copier_makes_byte_for_byte(
     assert update(one, *(["--latest", *arguments] if arguments else [])).code == 0
     subprocess.run([*COPIER_UPDATE, *arguments], cwd=tmp_path / "two/app", check=True)
     assert snapshot(one.path) == snapshot(tmp_path / "two/app")
+
+
+def test_a_project_in_a_folder_with_the_longest_name_is_updated(
+    lich: Lich, update: Update, small: Tree, tmp_path: Path
+) -> None:
+    project = Tree(tmp_path / ("n" * 252), init=False)
+    assert lich("init", project.path, "--template", small.path, "-l").code == 0
+    small.write({"template/plain.txt": "newer\n"})
+    small.commit("v2.0.0")
+    assert update(project).code == 0
+    assert project.read("plain.txt") == "newer\n"
