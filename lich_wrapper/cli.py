@@ -90,8 +90,10 @@ def _interrupt_once() -> None:
 def _workspace() -> Iterator[Path]:
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="lich-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    from lich_wrapper.temporary import temporary_folder
+
+    with temporary_folder("lich-run-", Path(tempfile.gettempdir())) as folder:
+        yield folder
 
 
 def _answers(pairs: tuple[str, ...], task_runner: str | None) -> dict[str, Any]:

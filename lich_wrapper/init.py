@@ -1,21 +1,23 @@
 """Makes a new project: checks everything first, renders it elsewhere, moves it into place."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import IDENTITY, NO_FILTERS, Git
 from lich_wrapper.template.answers import RUNNER, Questions, public
 from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
+from lich_wrapper.temporary import is_abandoned, temporary_folder
 
 __all__ = ["Created", "Destination", "Request", "create"]
+
+# The beginning of the names of the folders in which projects are made.
+_STAGING: Final = ".lich-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Destination:
         if not path.is_dir():
             raise LichError(f"{destination} is a file: give a new folder's name.")
         try:
-            held = next(iter(os.scandir(path)), None)
+            held = next((entry for entry in os.scandir(path) if not _is_left_over(entry)), None)
         except OSError as problem:
             raise LichError(_unusable(destination, problem)) from problem
         if held is not None:
@@ -74,8 +76,7 @@ class Destination:
                 missing.mkdir()
                 # Only while it is empty, that is unless the project got there.
                 undo.callback(_remove_if_empty, missing)
-            temporary = Path(tempfile.mkdtemp(prefix=".lich-", dir=parent))
-            undo.callback(shutil.rmtree, temporary, ignore_errors=True)
+            temporary = undo.enter_context(temporary_folder(_STAGING, parent))
             yield temporary / self.path.name
 
     def fill(self, made: Path) -> None:
@@ -222,6 +223,10 @@ def _no_filters(attributes: Path) -> Iterator[None]:
         attributes.unlink()
     else:
         attributes.write_bytes(before)
+
+
+def _is_left_over(entry: "os.DirEntry[str]") -> bool:
+    return entry.name.startswith(_STAGING) and is_abandoned(Path(entry))
 
 
 def _check_ancestor(path: Path) -> None:
