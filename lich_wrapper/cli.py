@@ -48,10 +48,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _trace()
         report.error(str(problem))
         return Exit.ERROR
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has closed it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
     except Exception as problem:  # noqa: BLE001
         _trace()
         said = " ".join(str(problem).split()) or type(problem).__name__
@@ -94,6 +90,11 @@ def _workspace() -> Iterator[Path]:
 
     with temporary_folder("lich-run-", Path(tempfile.gettempdir())) as folder:
         yield folder
+
+
+def _on_a_terminal() -> bool:
+    # A stream is None if it was closed before the start.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def _answers(pairs: tuple[str, ...], task_runner: str | None) -> dict[str, Any]:
@@ -169,12 +170,13 @@ def init(
             source,
             source.version(vcs_ref),
             answers,
-            ask=not defaults and not as_json and sys.stdin.isatty() and sys.stdout.isatty(),
+            ask=not defaults and not as_json and _on_a_terminal(),
             defaults=defaults,
             git=not no_git,
         )
         created = create(request, destination, workspace, dry_run=dry_run)
-    report.created(created, dest, template, dry_run=dry_run, as_json=as_json)
+    with report.unread(done=not dry_run):
+        report.created(created, dest, template, dry_run=dry_run, as_json=as_json)
     return Exit.DONE
 
 
@@ -217,37 +219,48 @@ def update(
     if check:
         with _workspace() as workspace:
             target = newest(recorded, find_source(template or template_of(recorded), workspace))
-        report.check(recorded.version, target.name if target else None, as_json=as_json)
+        with report.unread(done=False):
+            report.check(recorded.version, target.name if target else None, as_json=as_json)
         return Exit.UPDATE_EXISTS if target else Exit.DONE
     project = Project.open(path)
     if project.journal.exists():
+        if dry_run:
+            raise LichError(
+                f"An update of {project.top} was interrupted, and a dry run takes nothing back: run "
+                "`lich update` without --dry-run first."
+            )
         from lich_wrapper.update.apply import roll_back
 
         if roll_back(project):
             report.note("an update that was interrupted is taken back first.")
         recorded = Recorded.read(path)
     if request == Request() and is_newest(recorded):
-        report.nothing(recorded.version, as_json=as_json)
-        return Exit.DONE
+        return _nothing(recorded.version, as_json=as_json)
     with _workspace() as workspace:
         route = find_route(recorded, request, workspace)
         if route is None:
-            report.nothing(recorded.version, as_json=as_json)
-            return Exit.DONE
+            return _nothing(recorded.version, as_json=as_json)
         from lich_wrapper.update.plan import Kind, plan_update
 
         project.require_clean()
         plan = plan_update(project, route, request, workspace, keep=not dry_run)
         if plan.is_empty:
-            report.nothing(recorded.version, as_json=as_json)
-            return Exit.DONE
+            return _nothing(recorded.version, as_json=as_json)
         problem = plan.problem(accept_removals=yes)
-        if not dry_run and not problem:
+        applied = not dry_run and not problem
+        if applied:
             plan.apply()
-    report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json)
+    with report.unread(done=applied):
+        report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json)
     if problem:
         raise LichError(problem)
     return Exit.CONFLICTS if plan.of(Kind.CONFLICTING) else Exit.DONE
+
+
+def _nothing(version: str, *, as_json: bool) -> int:
+    with report.unread(done=False):
+        report.nothing(version, as_json=as_json)
+    return Exit.DONE
 
 
 @cli.command(hidden=True)

@@ -4,17 +4,31 @@ It imports nothing of an update itself: most often the report is that there is n
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from lich_wrapper.errors import LichError
+
 if TYPE_CHECKING:
     from lich_wrapper.init import Created
     from lich_wrapper.update.plan import Plan
 
-__all__ = ["check", "colour", "created", "error", "interrupted", "note", "nothing", "plan"]
+__all__ = [
+    "check",
+    "colour",
+    "created",
+    "error",
+    "interrupted",
+    "note",
+    "nothing",
+    "plan",
+    "unread",
+]
 
 _DIFF: Final = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -38,6 +52,25 @@ def interrupted() -> None:
 def note(text: str) -> None:
     """Print what the user should know beside the result."""
     click.echo(f"Note: {text}", err=True)
+
+
+@contextmanager
+def unread(*, done: bool) -> Iterator[None]:
+    """Keep the exit code of a command from depending on whether its report is read to the end.
+
+    A reader such as `head` may close it. If it cannot be written otherwise, that is an error, unless
+    the command has done something: then it is a note.
+    """
+    try:
+        yield
+    except OSError as problem:
+        # What is still in the stream's buffer must not fail again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(problem, BrokenPipeError):
+            return
+        if not done:
+            raise LichError(f"The report cannot be written: {problem.strerror}.") from problem
+        note(f"it is done, but the report cannot be written: {problem.strerror}.")
 
 
 def created(

@@ -152,8 +152,17 @@ class Scratch:
         return dict(zip(words[1::3], words[2::3], strict=True))
 
     def diff(self, old: str, new: str) -> str:
-        """Return the difference of two trees as a patch, without its last newline."""
-        return self.git()("diff-tree", "-r", "-p", "--no-renames", old, new)
+        """Return the difference of two trees as a patch that `git apply` takes."""
+        git = self.git()
+        shown = ("diff-tree", "-r", "-p", "--binary", "--full-index", "--no-renames", old, new)
+        patch = git.run(*shown).stdout
+        try:
+            return patch.decode()
+        except UnicodeDecodeError:
+            # A patch in which every file is binary, and every name quoted, is text in any case.
+            attributes = self.git_dir / "info/attributes"
+            attributes.write_text(f"{NO_FILTERS}* -diff\n", encoding="utf-8")
+            return git.run("-c", "core.quotePath=true", *shown).stdout.decode()
 
 
 def require_merge_tree() -> None:
