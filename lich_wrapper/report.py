@@ -169,6 +169,13 @@ def _plan_as_json(update: "Plan", problem: str | None, undo: str, *, dry_run: bo
             "files": [{"path": p, "result": kind} for p, kind in update.kinds.items()],
             "problem": problem,
             "hints": update.hints,
+            "settings": {
+                "gained": [
+                    {"name": name, "default": default or None}
+                    for name, default in update.settings.gained.items()
+                ],
+                "lost": update.settings.lost,
+            },
             "notes": [{"version": n.version, "text": n.text} for n in update.notes],
             "diff": update.diff,
             "undo": undo,
@@ -191,6 +198,11 @@ def _plan_for_people(update: "Plan", undo: str, *, dry_run: bool) -> None:
     click.secho(f"{'Would update' if dry_run else 'Updated'}: {versions}", bold=True)
     for name, (before, after) in _changed_answers(update).items():
         click.echo(f"  answer {name}: {before} -> {after}")
+    for name, default in update.settings.gained.items():
+        given = f"default {default}" if default else "no default"
+        click.echo(f"  new setting {name}: {given}")
+    for name in update.settings.lost:
+        click.echo(f"  setting {name} is gone")
     for release in update.notes:
         click.secho(f"\nNew in {release.version}", bold=True)
         click.echo(release.text)
