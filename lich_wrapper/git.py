@@ -9,7 +9,7 @@ from typing import Final
 
 from lich_wrapper.errors import LichError
 
-__all__ = ["IDENTITY", "NO_FILTERS", "Git", "refusal"]
+__all__ = ["IDENTITY", "NO_FILTERS", "Git", "identity", "refusal"]
 
 # Settings of a user or a repository that would change what git writes, merges or reports.
 # The files with a user's settings stay readable: they hold proxies, credentials and
@@ -150,6 +150,16 @@ class Git:
             "GIT_TERMINAL_PROMPT": "0",
             **self.variables,
         }
+
+
+def identity(git: Git) -> dict[str, str]:
+    """Return the variables of an author for commits: those that are set, or lich if git knows none."""
+    variables = {name: value for name in IDENTITY if (value := os.environ.get(name))}
+    named = git.run("config", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).stdout
+    known = {line.split(" ", 1)[0] for line in named.decode(errors="replace").splitlines()}
+    if {"user.name", "user.email"} <= known or variables.keys() == IDENTITY.keys():
+        return variables
+    return {**IDENTITY, **variables}
 
 
 def refusal(folder: Path, said: bytes) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import IDENTITY, NO_FILTERS, Git
+from lich_wrapper.git import IDENTITY, NO_FILTERS, Git, identity
 from lich_wrapper.template.answers import RUNNER, Questions, public
 from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
@@ -187,21 +187,16 @@ def _require_answers(answers: Mapping[str, Any], questions: Questions) -> None:
 
 
 def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
-    git = Git(folder)
-    personal = git.run(
-        "config", "--get-regexp", r"^(user\.(name|email)|init\.defaultbranch)$", ok=(0, 1)
-    )
-    known = {line.split(" ", 1)[0] for line in personal.stdout.decode().splitlines()}
-    variables = {name: value for name in IDENTITY if (value := os.environ.get(name))}
-    if not {"user.name", "user.email"} <= known and variables.keys() != IDENTITY.keys():
+    variables = identity(Git(folder))
+    if variables == IDENTITY:
         # Without a first commit, no later update could tell the user's work from the template's.
-        variables = {**IDENTITY, **variables}
         notes.append(
             "git does not know you yet, so the first commit is by lich: set user.name and "
             "user.email with git config --global."
         )
     git = Git(folder, variables=variables)
-    branch = [] if "init.defaultbranch" in known else ["--initial-branch=main"]
+    named = git.succeeds("config", "--get", "init.defaultBranch")
+    branch = [] if named else ["--initial-branch=main"]
     git("init", "--quiet", *branch)
     with _no_filters(folder / ".git/info/attributes"):
         # Ignored or not: what the template wrote is what later updates start from.

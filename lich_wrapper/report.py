@@ -16,6 +16,7 @@ from lich_wrapper.errors import LichError
 
 if TYPE_CHECKING:
     from lich_wrapper.init import Created
+    from lich_wrapper.update.branch import Branch, Tested
     from lich_wrapper.update.plan import Plan
 
 __all__ = [
@@ -149,7 +150,33 @@ def plan(update: "Plan", path: Path, problem: str | None, *, dry_run: bool, as_j
         _plan_for_people(update, undo, dry_run=dry_run)
 
 
-def _plan_as_json(update: "Plan", problem: str | None, undo: str, *, dry_run: bool) -> None:
+def proposal(
+    update: "Plan", name: str, branch: "Branch | None", tested: "Tested | None", *, as_json: bool
+) -> None:
+    """Print what an update on a branch is, as Markdown; without `branch` it is a dry run."""
+    if as_json:
+        more = {
+            "branch": name,
+            "commit": branch and branch.commit,
+            "refreshed": branch is not None and branch.changed,
+            "tests": tested
+            and {"command": tested.command, "passed": tested.passed, "output": tested.output},
+        }
+        _plan_as_json(update, None, f"git branch -D {name}", dry_run=branch is None, more=more)
+        return
+    from lich_wrapper.update.summary import summary
+
+    click.echo(summary(update, name, tested))
+
+
+def _plan_as_json(
+    update: "Plan",
+    problem: str | None,
+    undo: str,
+    *,
+    dry_run: bool,
+    more: Mapping[str, Any] | None = None,
+) -> None:
     from lich_wrapper.update.plan import Kind
 
     if problem:
@@ -179,6 +206,7 @@ def _plan_as_json(update: "Plan", problem: str | None, undo: str, *, dry_run: bo
             "notes": [{"version": n.version, "text": n.text} for n in update.notes],
             "diff": update.diff,
             "undo": undo,
+            **(more or {}),
         }
     )
 
