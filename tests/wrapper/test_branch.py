@@ -1,10 +1,15 @@
 """An update as a branch for a pull request, pushed to a bare repository as a workflow does it."""
 
 import json
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.kit.repository import LICH
 from tests.kit.trees import Tree, git
 from tests.wrapper.conftest import UNEDITED, Lich
 
@@ -219,3 +224,78 @@ def test_a_name_that_no_branch_can_have_is_refused(lich: Lich, small: Tree, runn
     release(small)
     result = lich("update", runner.path, "--branch", "a..b")
     assert (result.code, "a..b" in result.err) == (1, True)
+
+
+GH = """\
+#!/bin/bash
+printf '%s\\n' "$*" >> "$GH_LOG"
+if [ "$1 $2" = "pr list" ]; then cat "$GH_OPEN"; fi
+"""
+
+
+def test_the_workflow_opens_a_pull_request_and_then_refreshes_it(
+    lich: Lich, small: Tree, template: Path, forge: Path, tmp_path: Path
+) -> None:
+    lich("init", tmp_path / "w", "--template", template, "-l", "-d", "update_workflow=true")
+    workflow = yaml.safe_load((tmp_path / "w/.github/workflows/update.yml").read_text())
+    job = workflow["jobs"]["update"]
+    commands = [step["run"] for step in job["steps"] if "name" in step]
+    assert len(commands) == 2
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    lich_itself = shlex.join(LICH)
+    # The tests of a whole project are not what is tried here.
+    uvx = f'[ "$1 $2 $3" = "--from lich-wrapper lich" ] && exec {lich_itself} "${{@:4:4}}" true'
+    stand_ins = {"uvx": f"#!/bin/bash\n{uvx}\n", "gh": GH}
+    for name, text in stand_ins.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    opened = tmp_path / "opened"
+    opened.write_text("")
+    log = tmp_path / "log"
+
+    def run_workflow(number: int) -> list[str]:
+        """Run the workflow's commands in a fresh clone and return those that it gives the forge."""
+        log.write_text("")
+        here = clone(forge, tmp_path / f"run{number}")
+        outputs = tmp_path / f"outputs{number}"
+        outputs.write_text("")
+        environment = {
+            **os.environ,
+            **job["env"],
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "RUNNER_TEMP": str(tmp_path),
+            "GITHUB_STEP_SUMMARY": str(tmp_path / "step"),
+            "GITHUB_OUTPUT": str(outputs),
+            "GH_LOG": str(log),
+            "GH_OPEN": str(opened),
+        }
+        bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
+        subprocess.run([*bash, commands[0]], cwd=here.path, env=environment, check=True)
+        said = dict(line.split("=") for line in outputs.read_text().splitlines())
+        if said.get("found") == "true":
+            environment["CODE"] = said["code"]
+            subprocess.run([*bash, commands[1]], cwd=here.path, env=environment, check=True)
+        return log.read_text().splitlines()
+
+    branch = job["env"]["BRANCH"]
+    assert run_workflow(1) == []
+    release(small)
+    created = run_workflow(2)
+    assert created[0] == "auth setup-git"
+    title = "--title Update the project from template v1.0.0 to v2.0.0"
+    body = f"--body-file {tmp_path}/summary.md"
+    assert created[2].strip() == f"pr create --head {branch} {title} {body}"
+    assert git(forge, "show", f"{branch}:plain.txt") == f"{UNEDITED}v2.0.0"
+    assert "## Settings" in (tmp_path / "summary.md").read_text()
+
+    opened.write_text("7\n")
+    person = clone(forge, tmp_path / "person")
+    person.write({"plain.txt": f"{UNEDITED}mine\n"})
+    person.commit()
+    person.git("push", "--quiet")
+    refreshed = run_workflow(3)
+    assert refreshed[2:] == [f"pr edit 7 {title} {body}", "pr ready 7 --undo"]
+    assert "## Conflicts" in (tmp_path / "summary.md").read_text()
+    opened.write_text("")
+    assert run_workflow(4)[2].endswith("--draft")
