@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from lich_wrapper import report
 from lich_wrapper.errors import Exit, LichError
+
+if TYPE_CHECKING:
+    from lich_wrapper.update.route import Request
 
 __all__ = ["cli", "main", "run"]
 
@@ -48,10 +51,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _trace()
         report.error(str(problem))
         return Exit.ERROR
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has closed it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
     except Exception as problem:  # noqa: BLE001
         _trace()
         said = " ".join(str(problem).split()) or type(problem).__name__
@@ -90,8 +89,15 @@ def _interrupt_once() -> None:
 def _workspace() -> Iterator[Path]:
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="lich-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    from lich_wrapper.temporary import temporary_folder
+
+    with temporary_folder("lich-run-", Path(tempfile.gettempdir())) as folder:
+        yield folder
+
+
+def _on_a_terminal() -> bool:
+    # A stream is None if it was closed before the start.
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def _answers(pairs: tuple[str, ...], task_runner: str | None) -> dict[str, Any]:
@@ -167,12 +173,13 @@ def init(
             source,
             source.version(vcs_ref),
             answers,
-            ask=not defaults and not as_json and sys.stdin.isatty() and sys.stdout.isatty(),
+            ask=not defaults and not as_json and _on_a_terminal(),
             defaults=defaults,
             git=not no_git,
         )
         created = create(request, destination, workspace, dry_run=dry_run)
-    report.created(created, dest, template, dry_run=dry_run, as_json=as_json)
+    with report.unread(done=not dry_run):
+        report.created(created, dest, template, dry_run=dry_run, as_json=as_json)
     return Exit.DONE
 
 
@@ -185,6 +192,12 @@ def init(
 @click.option("--template", metavar="SOURCE", help="Follow a template that has moved.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the result and the diff; write nothing.")
 @click.option("--check", is_flag=True, help="Only tell whether an update exists (exit code 4).")
+@click.option(
+    "--branch",
+    metavar="NAME",
+    help="Commit the result on this branch, for a pull request, and describe it in Markdown.",
+)
+@click.option("--test", metavar="COMMAND", help="With --branch: try the result with a command.")
 @click.option("--yes", is_flag=True, help="Accept that files which you edited are removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result for a program.")
 def update(
@@ -196,6 +209,8 @@ def update(
     template: str | None,
     dry_run: bool,
     check: bool,
+    branch: str | None,
+    test: str | None,
     yes: bool,
     as_json: bool,
 ) -> int:
@@ -210,42 +225,100 @@ def update(
 
     if vcs_ref is not None and latest:
         raise click.UsageError("--vcs-ref and --latest exclude each other.")
+    if branch is None and test is not None:
+        raise click.UsageError("--test needs --branch.")
+    if branch is not None and check:
+        raise click.UsageError("--branch and --check exclude each other.")
     request = Request(_answers(pairs, task_runner), vcs_ref, latest, template)
+    if branch is not None:
+        return _update_branch(
+            path, request, branch, test, dry_run=dry_run, yes=yes, as_json=as_json
+        )
     recorded = Recorded.read(path)
     if check:
         with _workspace() as workspace:
             target = newest(recorded, find_source(template or template_of(recorded), workspace))
-        report.check(recorded.version, target.name if target else None, as_json=as_json)
+        with report.unread(done=False):
+            report.check(recorded.version, target.name if target else None, as_json=as_json)
         return Exit.UPDATE_EXISTS if target else Exit.DONE
     project = Project.open(path)
     if project.journal.exists():
+        if dry_run:
+            raise LichError(
+                f"An update of {project.top} was interrupted, and a dry run takes nothing back: run "
+                "`lich update` without --dry-run first."
+            )
         from lich_wrapper.update.apply import roll_back
 
         if roll_back(project):
             report.note("an update that was interrupted is taken back first.")
         recorded = Recorded.read(path)
     if request == Request() and is_newest(recorded):
-        report.nothing(recorded.version, as_json=as_json)
-        return Exit.DONE
+        return _nothing(recorded.version, as_json=as_json)
     with _workspace() as workspace:
         route = find_route(recorded, request, workspace)
         if route is None:
-            report.nothing(recorded.version, as_json=as_json)
-            return Exit.DONE
+            return _nothing(recorded.version, as_json=as_json)
         from lich_wrapper.update.plan import Kind, plan_update
 
         project.require_clean()
         plan = plan_update(project, route, request, workspace, keep=not dry_run)
         if plan.is_empty:
-            report.nothing(recorded.version, as_json=as_json)
-            return Exit.DONE
+            return _nothing(recorded.version, as_json=as_json)
         problem = plan.problem(accept_removals=yes)
-        if not dry_run and not problem:
+        applied = not dry_run and not problem
+        if applied:
             plan.apply()
-    report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json)
+    with report.unread(done=applied):
+        report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json)
     if problem:
         raise LichError(problem)
     return Exit.CONFLICTS if plan.of(Kind.CONFLICTING) else Exit.DONE
+
+
+def _update_branch(
+    path: Path,
+    request: "Request",
+    name: str,
+    test: str | None,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Commit an update of the last commit on a branch; the work tree plays no part in it."""
+    from lich_wrapper.update.branch import commit, run_tests
+    from lich_wrapper.update.plan import Kind, plan_update
+    from lich_wrapper.update.project import Project
+    from lich_wrapper.update.route import find_route
+
+    project = Project.open(path)
+    recorded = project.recorded()
+    with _workspace() as workspace:
+        route = find_route(recorded, request, workspace)
+        if route is None:
+            return _nothing(recorded.version, as_json=as_json)
+        plan = plan_update(project, route, request, workspace, keep=not dry_run)
+        if plan.is_empty:
+            return _nothing(recorded.version, as_json=as_json)
+        branch = tested = None
+        conflicts = plan.of(Kind.CONFLICTING)
+        if not dry_run:
+            index = workspace / "branch.index"
+            branch = commit(plan, name, index)
+            # Between the markers of a conflict there is nothing to test yet.
+            if test is not None and not conflicts:
+                tested = run_tests(project, index, workspace / "tested", test)
+    with report.unread(done=not dry_run):
+        report.proposal(plan, name, branch, tested, as_json=as_json)
+    needs_a_person = conflicts or (plan.of(Kind.REMOVED_EDITED) and not yes)
+    return Exit.CONFLICTS if needs_a_person else Exit.DONE
+
+
+def _nothing(version: str, *, as_json: bool) -> int:
+    with report.unread(done=False):
+        report.nothing(version, as_json=as_json)
+    return Exit.DONE
 
 
 @cli.command(hidden=True)

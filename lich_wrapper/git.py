@@ -9,7 +9,7 @@ from typing import Final
 
 from lich_wrapper.errors import LichError
 
-__all__ = ["IDENTITY", "Git"]
+__all__ = ["IDENTITY", "NO_FILTERS", "Git", "identity", "refusal"]
 
 # Settings of a user or a repository that would change what git writes, merges or reports.
 # The files with a user's settings stay readable: they hold proxies, credentials and
@@ -25,6 +25,9 @@ _NEUTRAL: Final = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
     "core.ignoreStat": "false",
+    # What a template renders on one system is checked out on others.
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
     "core.quotePath": "false",
     "core.safecrlf": "false",
     "core.splitIndex": "false",
@@ -64,6 +67,11 @@ IDENTITY: Final = {
     "GIT_COMMITTER_NAME": "lich",
     "GIT_COMMITTER_EMAIL": "lich@localhost",
 }
+
+
+# As `info/attributes` of a repository: .gitattributes that a template has rendered must not choose
+# which of the user's commands run.
+NO_FILTERS: Final = "* -filter\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +136,56 @@ class Git:
             if not name.startswith("GIT_") or name.startswith(_KEPT)
         }
         neutral = {key: value for key, value in _NEUTRAL.items() if key not in self.user_settings}
-        settings = {**neutral, **self.settings}
+        # What the user sets by variables, such as safe.directory, is as good as a file of theirs.
+        settings = [*_inherited_settings(), *neutral.items(), *self.settings.items()]
         environment["GIT_CONFIG_COUNT"] = str(len(settings))
-        for number, (key, value) in enumerate(settings.items()):
+        for number, (key, value) in enumerate(settings):
             environment[f"GIT_CONFIG_KEY_{number}"] = key
             environment[f"GIT_CONFIG_VALUE_{number}"] = value
-        return environment | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **self.variables}
+        return {
+            **environment,
+            "LC_ALL": "C",
+            # Without it `git status` writes what it has found out into the index.
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_TERMINAL_PROMPT": "0",
+            **self.variables,
+        }
+
+
+def identity(git: Git) -> dict[str, str]:
+    """Return the variables of an author for commits: those that are set, or lich if git knows none."""
+    variables = {name: value for name in IDENTITY if (value := os.environ.get(name))}
+    named = git.run("config", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).stdout
+    known = {line.split(" ", 1)[0] for line in named.decode(errors="replace").splitlines()}
+    if {"user.name", "user.email"} <= known or variables.keys() == IDENTITY.keys():
+        return variables
+    return {**IDENTITY, **variables}
+
+
+def refusal(folder: Path, said: bytes) -> str | None:
+    """Say why git refuses to work in a folder, or None if there just is no repository.
+
+    `said` is what it wrote to stderr.
+    """
+    text = said.decode(errors="replace").strip()
+    first = text.partition("\n")[0]
+    if not text or "not a git repository" in first:
+        return None
+    if "dubious ownership" in first:
+        place = first.partition("'")[2].rpartition("'")[0] or folder
+        return (
+            f"The repository {place} belongs to another user: if you trust what is in it, run `git "
+            f"config --global --add safe.directory {place}`."
+        )
+    if "must be run in a work tree" in first:
+        return f"{folder} is a bare repository, without files to work on: give a clone of it."
+    return f"git does not work in {folder}: {first.removeprefix('fatal: ')}."
+
+
+def _inherited_settings() -> list[tuple[str, str]]:
+    count = os.environ.get("GIT_CONFIG_COUNT", "")
+    return [
+        (key, os.environ.get(f"GIT_CONFIG_VALUE_{number}", ""))
+        for number in range(int(count) if count.isdecimal() else 0)
+        if (key := os.environ.get(f"GIT_CONFIG_KEY_{number}"))
+    ]

@@ -1,21 +1,23 @@
 """Makes a new project: checks everything first, renders it elsewhere, moves it into place."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import IDENTITY, Git
+from lich_wrapper.git import IDENTITY, NO_FILTERS, Git, identity
 from lich_wrapper.template.answers import RUNNER, Questions, public
 from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
+from lich_wrapper.temporary import is_abandoned, temporary_folder
 
 __all__ = ["Created", "Destination", "Request", "create"]
+
+# The beginning of the names of the folders in which projects are made.
+_STAGING: Final = ".lich-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Destination:
         if not path.is_dir():
             raise LichError(f"{destination} is a file: give a new folder's name.")
         try:
-            held = next(iter(os.scandir(path)), None)
+            held = next((entry for entry in os.scandir(path) if not _is_left_over(entry)), None)
         except OSError as problem:
             raise LichError(_unusable(destination, problem)) from problem
         if held is not None:
@@ -74,8 +76,7 @@ class Destination:
                 missing.mkdir()
                 # Only while it is empty, that is unless the project got there.
                 undo.callback(_remove_if_empty, missing)
-            temporary = Path(tempfile.mkdtemp(prefix=".lich-", dir=parent))
-            undo.callback(shutil.rmtree, temporary, ignore_errors=True)
+            temporary = undo.enter_context(temporary_folder(_STAGING, parent))
             yield temporary / self.path.name
 
     def fill(self, made: Path) -> None:
@@ -151,7 +152,6 @@ def create(
             else nullcontext(workspace / destination.path.name) as folder
         ):
             rendered = render(template, folder, request.answers, ask=request.ask)
-            files = rendered.files()
             if not dry_run:
                 if request.git and not destination.is_tracked():
                     commit = _first_commit(folder, version, notes)
@@ -168,7 +168,7 @@ def create(
         source=request.source,
         version=version,
         answers=public(rendered.answers),
-        files=tuple(files),
+        files=rendered.files,
         commit=commit,
         notes=tuple(notes),
     )
@@ -187,28 +187,41 @@ def _require_answers(answers: Mapping[str, Any], questions: Questions) -> None:
 
 
 def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
-    git = Git(folder)
-    personal = git.run(
-        "config", "--get-regexp", r"^(user\.(name|email)|init\.defaultbranch)$", ok=(0, 1)
-    )
-    known = {line.split(" ", 1)[0] for line in personal.stdout.decode().splitlines()}
-    variables = {name: value for name in IDENTITY if (value := os.environ.get(name))}
-    if not {"user.name", "user.email"} <= known and variables.keys() != IDENTITY.keys():
+    variables = identity(Git(folder))
+    if variables == IDENTITY:
         # Without a first commit, no later update could tell the user's work from the template's.
-        variables = {**IDENTITY, **variables}
         notes.append(
             "git does not know you yet, so the first commit is by lich: set user.name and "
             "user.email with git config --global."
         )
     git = Git(folder, variables=variables)
-    branch = [] if "init.defaultbranch" in known else ["--initial-branch=main"]
+    named = git.succeeds("config", "--get", "init.defaultBranch")
+    branch = [] if named else ["--initial-branch=main"]
     git("init", "--quiet", *branch)
-    # Ignored or not: what the template wrote is what later updates start from.
-    git("add", "--force", "--all")
-    git(
-        "commit", "--quiet", "--no-verify", "-m", f"Create the project from template {version.name}"
-    )
+    with _no_filters(folder / ".git/info/attributes"):
+        # Ignored or not: what the template wrote is what later updates start from.
+        git("add", "--force", "--all")
+        message = f"Create the project from template {version.name}"
+        git("commit", "--quiet", "--no-verify", "-m", message)
     return git("rev-parse", "HEAD")
+
+
+@contextmanager
+def _no_filters(attributes: Path) -> Iterator[None]:
+    """Keep the attributes that the template wrote from running filters of the user."""
+    # A user may have a template of repositories, with attributes.
+    before = attributes.read_bytes() if attributes.is_file() else None
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_text(NO_FILTERS, encoding="utf-8")
+    yield
+    if before is None:
+        attributes.unlink()
+    else:
+        attributes.write_bytes(before)
+
+
+def _is_left_over(entry: "os.DirEntry[str]") -> bool:
+    return entry.name.startswith(_STAGING) and is_abandoned(Path(entry))
 
 
 def _check_ancestor(path: Path) -> None:

@@ -4,17 +4,32 @@ It imports nothing of an update itself: most often the report is that there is n
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from lich_wrapper.errors import LichError
+
 if TYPE_CHECKING:
     from lich_wrapper.init import Created
+    from lich_wrapper.update.branch import Branch, Tested
     from lich_wrapper.update.plan import Plan
 
-__all__ = ["check", "colour", "created", "error", "interrupted", "note", "nothing", "plan"]
+__all__ = [
+    "check",
+    "colour",
+    "created",
+    "error",
+    "interrupted",
+    "note",
+    "nothing",
+    "plan",
+    "unread",
+]
 
 _DIFF: Final = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -38,6 +53,25 @@ def interrupted() -> None:
 def note(text: str) -> None:
     """Print what the user should know beside the result."""
     click.echo(f"Note: {text}", err=True)
+
+
+@contextmanager
+def unread(*, done: bool) -> Iterator[None]:
+    """Keep the exit code of a command from depending on whether its report is read to the end.
+
+    A reader such as `head` may close it. If it cannot be written otherwise, that is an error, unless
+    the command has done something: then it is a note.
+    """
+    try:
+        yield
+    except OSError as problem:
+        # What is still in the stream's buffer must not fail again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(problem, BrokenPipeError):
+            return
+        if not done:
+            raise LichError(f"The report cannot be written: {problem.strerror}.") from problem
+        note(f"it is done, but the report cannot be written: {problem.strerror}.")
 
 
 def created(
@@ -116,7 +150,33 @@ def plan(update: "Plan", path: Path, problem: str | None, *, dry_run: bool, as_j
         _plan_for_people(update, undo, dry_run=dry_run)
 
 
-def _plan_as_json(update: "Plan", problem: str | None, undo: str, *, dry_run: bool) -> None:
+def proposal(
+    update: "Plan", name: str, branch: "Branch | None", tested: "Tested | None", *, as_json: bool
+) -> None:
+    """Print what an update on a branch is, as Markdown; without `branch` it is a dry run."""
+    if as_json:
+        more = {
+            "branch": name,
+            "commit": branch and branch.commit,
+            "refreshed": branch is not None and branch.changed,
+            "tests": tested
+            and {"command": tested.command, "passed": tested.passed, "output": tested.output},
+        }
+        _plan_as_json(update, None, f"git branch -D {name}", dry_run=branch is None, more=more)
+        return
+    from lich_wrapper.update.summary import summary
+
+    click.echo(summary(update, name, tested))
+
+
+def _plan_as_json(
+    update: "Plan",
+    problem: str | None,
+    undo: str,
+    *,
+    dry_run: bool,
+    more: Mapping[str, Any] | None = None,
+) -> None:
     from lich_wrapper.update.plan import Kind
 
     if problem:
@@ -136,9 +196,17 @@ def _plan_as_json(update: "Plan", problem: str | None, undo: str, *, dry_run: bo
             "files": [{"path": p, "result": kind} for p, kind in update.kinds.items()],
             "problem": problem,
             "hints": update.hints,
+            "settings": {
+                "gained": [
+                    {"name": name, "default": default or None}
+                    for name, default in update.settings.gained.items()
+                ],
+                "lost": update.settings.lost,
+            },
             "notes": [{"version": n.version, "text": n.text} for n in update.notes],
             "diff": update.diff,
             "undo": undo,
+            **(more or {}),
         }
     )
 
@@ -158,6 +226,11 @@ def _plan_for_people(update: "Plan", undo: str, *, dry_run: bool) -> None:
     click.secho(f"{'Would update' if dry_run else 'Updated'}: {versions}", bold=True)
     for name, (before, after) in _changed_answers(update).items():
         click.echo(f"  answer {name}: {before} -> {after}")
+    for name, default in update.settings.gained.items():
+        given = f"default {default}" if default else "no default"
+        click.echo(f"  new setting {name}: {given}")
+    for name in update.settings.lost:
+        click.echo(f"  setting {name} is gone")
     for release in update.notes:
         click.secho(f"\nNew in {release.version}", bold=True)
         click.echo(release.text)

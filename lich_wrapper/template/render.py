@@ -13,6 +13,7 @@ from typing import Any
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
 from lich_wrapper.template.answers import ANSWERS_FILE, read_config
+from lich_wrapper.template.limits import bounded_time, check_written
 from lich_wrapper.template.source import Source, Version
 
 __all__ = ["Rendered", "export", "render"]
@@ -20,18 +21,12 @@ __all__ = ["Rendered", "export", "render"]
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A rendered project: its folder and the answers that Copier recorded in it."""
+    """A rendered project: its folder, the answers that Copier recorded in it, its files."""
 
     folder: Path
     answers: Mapping[str, Any]
-
-    def files(self) -> list[str]:
-        """Return the paths of all files, relative and sorted."""
-        return sorted(
-            path.relative_to(self.folder).as_posix()
-            for path in self.folder.rglob("*")
-            if path.is_symlink() or not path.is_dir()
-        )
+    # The paths of all files and links, relative and sorted.
+    files: tuple[str, ...]
 
 
 def export(source: Source, version: Version, folder: Path) -> None:
@@ -61,12 +56,13 @@ def render(
 
     Answers in an answers file that the destination holds are kept; `ask` lets Copier ask for
     what is not answered, `exclude` adds patterns to the template's own. Raises LichError for
-    whatever Copier refuses, and for a template that records no answers.
+    whatever Copier refuses, for what no template may write or takes too long, and for a template
+    that records no answers.
     """
     import copier
     import yaml
 
-    with warnings.catch_warnings(), _without_git(), _clear_errors():
+    with warnings.catch_warnings(), _without_git(), _clear_errors(), bounded_time():
         warnings.simplefilter("ignore")
         copier.run_copy(
             str(template),
@@ -79,19 +75,22 @@ def render(
             overwrite=True,
             quiet=True,
         )
+    files = check_written(destination)
     recorded = destination / ANSWERS_FILE
-    if not recorded.is_file():
+    if ANSWERS_FILE not in files or recorded.is_symlink():
         raise LichError(
             f"The template writes no {ANSWERS_FILE}, so its projects cannot be updated: "
             "give another one with --template."
         )
-    return Rendered(destination, yaml.safe_load(recorded.read_text(encoding="utf-8")))
+    return Rendered(destination, yaml.safe_load(recorded.read_text(encoding="utf-8")), files)
 
 
 def _copy_work_tree(source: Source, folder: Path) -> None:
     listed = source.git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
-        if not os.path.lexists(source.repository / name):
+        # What git lists below a folder may be gone, and a link be in the folder's place.
+        above = (source.repository / parent for parent in Path(name).parents)
+        if any(map(Path.is_symlink, above)) or not os.path.lexists(source.repository / name):
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source.repository / name, folder / name, follow_symlinks=False)
@@ -148,6 +147,11 @@ def _clear_errors() -> Iterator[None]:
         raise LichError(
             "The template wants to run commands or extensions, which lich never allows: "
             "use one without tasks and extensions, or Copier itself."
+        ) from problem
+    except jinja2.TemplateNotFound as problem:
+        # Jinja's error is also an OSError.
+        raise LichError(
+            f"The template is broken: it includes {problem}, which is no file of it."
         ) from problem
     except OSError as problem:
         raise LichError(f"{problem.filename or 'A file'}: {problem.strerror}.") from problem

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import Git
+from lich_wrapper.git import Git, refusal
 
 if TYPE_CHECKING:
     from packaging.version import Version as Number
@@ -189,6 +189,8 @@ def _local(given: str, path: Path) -> Source:
     state = Git(path).run("rev-parse", *asked, ok=(0, 128))
     said = state.stdout.decode(errors="surrogateescape").splitlines()
     is_root = len(said) > 2 and (Path(said[1]) == path if said[0] == "true" else not said[2])
+    if not said and (problem := refusal(path, state.stderr)) is not None:
+        raise LichError(problem)
     if not is_root:
         raise LichError(
             f"The template {path} is not a git repository: a project could not be updated "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import IDENTITY, Git
+from lich_wrapper.git import IDENTITY, NO_FILTERS, Git
 from lich_wrapper.update.project import Project
 
 __all__ = ["OURS", "Differences", "Entry", "Merged", "Scratch", "require_merge_tree"]
@@ -76,6 +76,8 @@ class Scratch:
             *("init", "--quiet", "--bare", "--template="),
             *(f"--object-format={project.object_format}", "--", str(git_dir)),
         )
+        (git_dir / "info").mkdir()
+        (git_dir / "info/attributes").write_text(NO_FILTERS, encoding="utf-8")
         own = git_dir / "objects"
         return cls(git_dir, project.objects if keep else own, project.objects)
 
@@ -95,7 +97,7 @@ class Scratch:
 
     def write_tree(self, folder: Path) -> str:
         """Store all files of a folder, ignored ones too, and return the id of their tree."""
-        index = str(folder.with_name(folder.name + ".index"))
+        index = str(self.git_dir / f"{folder.parent.name}.index")
         git = self.git(GIT_INDEX_FILE=index, GIT_WORK_TREE=str(folder))
         git("add", "--all", "--force", "--", str(folder))
         return git("write-tree")
@@ -150,8 +152,17 @@ class Scratch:
         return dict(zip(words[1::3], words[2::3], strict=True))
 
     def diff(self, old: str, new: str) -> str:
-        """Return the difference of two trees as a patch, without its last newline."""
-        return self.git()("diff-tree", "-r", "-p", "--no-renames", old, new)
+        """Return the difference of two trees as a patch that `git apply` takes."""
+        git = self.git()
+        shown = ("diff-tree", "-r", "-p", "--binary", "--full-index", "--no-renames", old, new)
+        patch = git.run(*shown).stdout
+        try:
+            return patch.decode()
+        except UnicodeDecodeError:
+            # A patch in which every file is binary, and every name quoted, is text in any case.
+            attributes = self.git_dir / "info/attributes"
+            attributes.write_text(f"{NO_FILTERS}* -diff\n", encoding="utf-8")
+            return git.run("-c", "core.quotePath=true", *shown).stdout.decode()
 
 
 def require_merge_tree() -> None:

@@ -16,6 +16,7 @@ from lich_wrapper.update.native import native_jobs
 from lich_wrapper.update.notes import ReleaseNotes, release_notes
 from lich_wrapper.update.project import Project, Recorded
 from lich_wrapper.update.route import Request, Route
+from lich_wrapper.update.settings import Settings, compare_settings, read_settings
 
 __all__ = ["Kind", "Plan", "plan_update"]
 
@@ -45,6 +46,7 @@ class Plan:
     changes: tuple[Change, ...]
     notes: tuple[ReleaseNotes, ...]
     hints: tuple[str, ...]
+    settings: Settings
     diff: str
     obstacle: str | None
 
@@ -95,9 +97,8 @@ def plan_update(
     _check_recorded(recorded, request, questions, new)
 
     scratch = Scratch.create(workspace, project, keep=keep)
-    base = rendered_before = scratch.write_tree(
-        _render_old(recorded, route, template, workspace / "old" / project.name)
-    )
+    before = _render_old(recorded, route, template, workspace / "old" / project.name)
+    base = rendered_before = scratch.write_tree(before)
     result = _Result(scratch, project.tree, f"template-{new.name}")
     switches = str(request.answers.get(RUNNER, "")) not in ("", str(recorded.answers.get(RUNNER)))
     steps = [request.answers]
@@ -131,6 +132,7 @@ def plan_update(
         changes=changes,
         notes=_notes(source, old, new, runners),
         hints=(*route.hints, *hints, *result.moves),
+        settings=compare_settings(read_settings(before), read_settings(rendered.folder)),
         diff=scratch.diff(result.ours, result.tree),
         obstacle=obstacles(project, changes),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import Git
+from lich_wrapper.git import Git, refusal
 from lich_wrapper.template.answers import ANSWERS_FILE, public, was_edited
 
 __all__ = ["Project", "Recorded"]
@@ -137,6 +137,8 @@ class Project:
         )
         said = asked.stdout.decode(errors="surrogateescape").splitlines()
         if len(said) < 5:
+            if (problem := refusal(path, asked.stderr)) is not None:
+                raise LichError(problem)
             raise LichError(
                 f"{path} is not in a git repository, so an update could not be undone: run "
                 "`git init`, `git add --all` and `git commit` there first."

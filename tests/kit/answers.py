@@ -21,6 +21,8 @@ EVERY_COMBINATION: list[Answers] = [
     {**runner, "docs_language": language, "python_version": "3.12", "kubernetes": True}
     for runner, language in product(EVERY_RUNNER, LANGUAGES)
 ]
+# The workflow is the same for all, except for the Python.
+EVERY_COMBINATION.append({**EVERY_COMBINATION[-1], "kubernetes": False, "update_workflow": True})
 
 
 def name_of(answers: Answers) -> str:

@@ -1,8 +1,11 @@
 """What `lich init` makes, and what it prints."""
 
+import fcntl
 import json
+import os
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -269,3 +272,27 @@ def test_an_answer_without_effect_is_reported(lich: Lich, template: Path, tmp_pa
     data = ["-t", "temporal", "-d", "celery_broker=rabbitmq"]
     result = lich("init", tmp_path / "x", "--template", template, "-l", *data)
     assert "celery_broker was not used" in result.err
+
+
+def test_what_a_killed_run_left_behind_is_removed_and_what_a_running_one_uses_is_not(
+    lich: Lich, small: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    (tmp_path / "x").mkdir()
+    left = [temporary / "lich-run-left", tmp_path / "x/.lich-left"]
+    used = [temporary / "lich-run-used", temporary / "lich-run-new"]
+    for folder in left + used:
+        (folder / "below").mkdir(parents=True)
+        if folder != used[1]:
+            os.utime(folder, (0, 0))
+    lock = os.open(used[0], os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    result = lich("init", tmp_path / "x", "--template", small.path, "-l")
+    os.close(lock)
+
+    assert result.code == 0, result.err
+    assert sorted(temporary.iterdir()) == sorted(used)
+    assert not left[1].exists()
+    assert (tmp_path / "x/plain.txt").exists()

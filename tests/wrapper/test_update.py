@@ -650,3 +650,47 @@ def test_a_clean_update_is_the_one_that_copier_makes_byte_for_byte(
     assert update(one, *(["--latest", *arguments] if arguments else [])).code == 0
     subprocess.run([*COPIER_UPDATE, *arguments], cwd=tmp_path / "two/app", check=True)
     assert snapshot(one.path) == snapshot(tmp_path / "two/app")
+
+
+def test_a_project_in_a_folder_with_the_longest_name_is_updated(
+    lich: Lich, update: Update, small: Tree, tmp_path: Path
+) -> None:
+    project = Tree(tmp_path / ("n" * 252), init=False)
+    assert lich("init", project.path, "--template", small.path, "-l").code == 0
+    small.write({"template/plain.txt": "newer\n"})
+    small.commit("v2.0.0")
+    assert update(project).code == 0
+    assert project.read("plain.txt") == "newer\n"
+
+
+def test_settings_that_came_and_went_are_told_with_their_defaults(
+    lich: Lich, update: Update, small: Tree, project: Tree
+) -> None:
+    small.write({"template/.env.example.jinja": "# OLD=1\n# KEPT=1\n# in prose: X=1\n"})
+    small.commit("v1.1.0")
+    assert update(project).report["settings"]["gained"] == [
+        {"name": "OLD", "default": "1"},
+        {"name": "KEPT", "default": "1"},
+    ]
+    project.write({".env.example": project.read(".env.example") + "# MINE=1\n"})
+    project.commit()
+    small.write(
+        {"template/.env.example.jinja": "# KEPT=2\n# TOKEN=\nNAME={{ name }} y\n#PORT=80\n"}
+    )
+    small.commit("v2.0.0")
+
+    preview = lich("update", project.path, "--dry-run").out
+    assert update(project).report["settings"] == {
+        "gained": [
+            {"name": "TOKEN", "default": None},
+            {"name": "NAME", "default": "x y"},
+            {"name": "PORT", "default": "80"},
+        ],
+        "lost": ["OLD"],
+    }
+    for line in (
+        "new setting TOKEN: no default",
+        "new setting NAME: default x y",
+        "setting OLD is gone",
+    ):
+        assert f"  {line}\n" in preview
