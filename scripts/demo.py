@@ -143,8 +143,9 @@ def stack(project: Path, runner: str) -> Iterator[Stack]:
             lines = log.read_text(errors="replace").splitlines()[-30:]
             raise StepFailed("\n".join([str(failure), f"the end of {log}:", *lines])) from failure
         finally:
-            # As Ctrl-C does: it stops what it started.
-            processes.stop(honcho, signal.SIGINT, timeout=STOP_TIMEOUT)
+            # As Ctrl-C does: it stops what it started. Once more if need be, for honcho's handler
+            # fails if the signal comes while honcho prints a line of its processes.
+            processes.stop(honcho, signal.SIGINT, timeout=STOP_TIMEOUT, again=15)
 
 
 def wait_until_ready(running: Stack, honcho: subprocess.Popen[bytes]) -> None:

@@ -250,7 +250,7 @@ def test_no_password_has_a_default(project: Path, answers: Answers, composer: En
 SHUTDOWN_TIMEOUTS = {
     "temporal": "internal.runner.worker:GRACE",
     "celery": "internal.celery_app:app.conf.worker_soft_shutdown_timeout",
-    "none": "internal.jobs:DRAIN_TIMEOUT",
+    "none": "internal.runner.pool:DRAIN_TIMEOUT",
 }
 
 

@@ -42,8 +42,9 @@ def stop(
     *,
     group: bool = False,
     timeout: float = 60,
+    again: float | None = None,
 ) -> int:
-    """Tell a process to end, and return its exit code.
+    """Tell a process to end, and return its exit code; tell it `again` after so many seconds.
 
     With `group` the signal goes to its whole session, as Ctrl-C in a terminal does. One that
     still runs after `timeout` seconds is killed with its session, and TimeoutError raised.
@@ -51,6 +52,11 @@ def stop(
     if process.poll() is None:
         _send(process, number, group)
     try:
+        if again is not None:
+            try:
+                return process.wait(again)
+            except subprocess.TimeoutExpired:
+                _send(process, number, group)
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
         _send(process, signal.SIGKILL, os.getpgid(process.pid) == process.pid)

@@ -45,6 +45,7 @@ async def run_definition(definition: type[Definition], held: Held, kept: Records
 async def _run_job(job: Job, held: Held) -> Outcome:
     number = held.taken.attempts + 1
     attempt = held.reporting = Attempt(held.job_id, number, client.enqueue)
+    _log.info("%s begins, attempt %d", job.kind, number)
     try:
         result = await call(job.run, attempt, job.policy.timeout)
         result = to_json(result, f"The result of {type(job).__name__}")

@@ -150,6 +150,7 @@ class Pool:
                 await queue.wait_for_turn()
                 run.update(state=JobState.RUNNING)
                 run.attempt = Attempt(run.info.id, attempt, enqueue)
+                _log.info("%s begins, attempt %d", job.kind, attempt)
                 try:
                     result = await call(job.run, run.attempt, job.policy.timeout)
                     return to_json(result, f"The result of {type(job).__name__}")
