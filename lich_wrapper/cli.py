@@ -20,6 +20,7 @@ from lich_wrapper import report
 from lich_wrapper.errors import Exit, LichError
 
 if TYPE_CHECKING:
+    from lich_wrapper.update.project import Project
     from lich_wrapper.update.route import Request
 
 __all__ = ["cli", "main", "run"]
@@ -220,6 +221,7 @@ def update(
     where the project is. Your work is merged by git; exit code 3 says that conflicts are left.
     """
     from lich_wrapper.template.source import find_source
+    from lich_wrapper.update.lock import locked
     from lich_wrapper.update.project import Project, Recorded
     from lich_wrapper.update.route import Request, find_route, is_newest, newest, template_of
 
@@ -234,25 +236,24 @@ def update(
         return _update_branch(
             path, request, branch, test, dry_run=dry_run, yes=yes, as_json=as_json
         )
-    recorded = Recorded.read(path)
     if check:
+        recorded = Recorded.read(path)
         with _workspace() as workspace:
             target = newest(recorded, find_source(template or template_of(recorded), workspace))
         with report.unread(done=False):
             report.check(recorded.version, target.name if target else None, as_json=as_json)
         return Exit.UPDATE_EXISTS if target else Exit.DONE
-    project = Project.open(path)
-    if project.journal.exists():
-        if dry_run:
-            raise LichError(
-                f"An update of {project.top} was interrupted, and a dry run takes nothing back: run "
-                "`lich update` without --dry-run first."
-            )
-        from lich_wrapper.update.apply import roll_back
-
-        if roll_back(project):
-            report.note("an update that was interrupted is taken back first.")
-        recorded = Recorded.read(path)
+    try:
+        project = Project.open(path)
+    except LichError:
+        # That it is no project at all is the better reason.
+        Recorded.read(path)
+        raise
+    # What another update does until then belongs to the state from which this one starts.
+    if click.get_current_context().with_resource(locked(project)) or project.journal.exists():
+        _take_back(project, dry_run=dry_run)
+        project = Project.open(path)
+    recorded = Recorded.read(path)
     if request == Request() and is_newest(recorded):
         return _nothing(recorded.version, as_json=as_json)
     with _workspace() as workspace:
@@ -266,10 +267,13 @@ def update(
         if plan.is_empty:
             return _nothing(recorded.version, as_json=as_json)
         problem = plan.problem(accept_removals=yes)
+        copies: tuple[str, ...] = ()
         applied = not dry_run and not problem
         if applied:
-            plan.apply()
+            copies = plan.apply()
     with report.unread(done=applied):
+        for copy in copies:
+            report.note(f"what was saved during the update is in {copy}.")
         report.plan(plan, path, problem, dry_run=dry_run, as_json=as_json)
     if problem:
         raise LichError(problem)
@@ -319,6 +323,22 @@ def _nothing(version: str, *, as_json: bool) -> int:
     with report.unread(done=False):
         report.nothing(version, as_json=as_json)
     return Exit.DONE
+
+
+def _take_back(project: "Project", *, dry_run: bool) -> None:
+    """Take an interrupted update back, if there is one, and tell what was done."""
+    from lich_wrapper.update.journal import roll_back
+
+    repair = roll_back(project, dry_run=dry_run)
+    if dry_run and repair.is_needed:
+        raise LichError(
+            "An update was interrupted: without --dry-run, `lich update` first takes it back "
+            f"({repair})."
+        )
+    if repair.is_needed:
+        report.note("an update that was interrupted is taken back first.")
+    for copy in repair.copies:
+        report.note(f"what was saved during the update is in {copy}.")
 
 
 @cli.command(hidden=True)

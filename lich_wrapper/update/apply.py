@@ -1,29 +1,40 @@
-"""Writes a computed tree into the work tree and the index; an interruption is rolled back.
+"""Writes a computed tree into the work tree and the index, or leaves everything as it was.
 
-The journal in the git directory says what was to be written: from it the next run, or this
-one after an error, restores what was there.
+A file is replaced only if it is still what was merged: the old one is moved aside, looked at, and
+the new one put where nothing is. What cannot be replaced so has the whole update taken back.
 """
 
-import json
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lich_wrapper.errors import LichError
+from lich_wrapper.template.answers import ANSWERS_FILE
+from lich_wrapper.update import journal
+from lich_wrapper.update.files import (
+    FOLDER,
+    place,
+    remove_empty_folders,
+    state,
+    sync,
+    sync_folders,
+    touched,
+)
+from lich_wrapper.update.journal import Record
+from lich_wrapper.update.lock import hold_index
 from lich_wrapper.update.merge import Entry
 from lich_wrapper.update.project import Project
 
-__all__ = ["Change", "apply", "obstacles", "roll_back"]
+__all__ = ["Change", "apply", "obstacles"]
 
-_JOURNAL: Final = "journal.json"
-# Where new files wait if the git directory is on another file system.
-_STAGING: Final = ".lich-update"
 _SUBMODULE: Final = "160000"
+
+# A file of the project, where the old or the new one is now, and how it looks there.
+_Look = tuple[str, Path, tuple[int, ...] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,93 +77,102 @@ def obstacles(project: Project, changes: Sequence[Change]) -> str | None:
     return None
 
 
-def apply(project: Project, changes: Sequence[Change]) -> None:
+def apply(project: Project, changes: Sequence[Change]) -> tuple[str, ...]:
     """Write the result; after any error or interruption the project is as it was.
 
-    Raises LichError if another git process holds the index, or git fails.
+    Returns the new names of files that were saved at the last moment. Raises LichError if files
+    or commits changed since the result was computed, if another git process holds the index, or
+    if git fails.
     """
-    folder = project.journal
-    shutil.rmtree(folder, ignore_errors=True)
-    written = [change for change in changes if change.old != change.new]
+    # Only when everything else is written is the project at its new version.
+    written = sorted(
+        (change for change in changes if change.old != change.new and not _is_submodule(change)),
+        key=lambda change: (change.path == ANSWERS_FILE, change.new is not None, change.path),
+    )
     try:
-        folder.mkdir()
-        with _staging(project, folder) as staging:
-            _stage_files(project, written, folder, staging)
-            _stage_index(project, changes, folder)
-            _write_journal(project, written, folder)
-            _replace_files(project, written, staging)
-            _replace_index(project, folder)
+        staging = journal.make_staging(project)
+        _stage_files(project, written, staging)
+        hold_index(project)
+        records = [_record(project, change, staging) for change in written]
+        _require_unchanged(project, changes)
+        _stage_index(project, changes)
+        _sync_staged(project, records, staging)
+        journal.write(project, records)
+        looks = _replace_files(project, records, staging)
+        sync_folders([project.path / record.path for record in records], project.path)
+        _replace_index(project, looks)
     except BaseException:
-        roll_back(project)
+        journal.roll_back(project)
         raise
-    shutil.rmtree(folder, ignore_errors=True)
-    # Only spares the next git command the work: the entries just written have no times yet.
-    project.git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
+    copies = journal.keep_late_saves(project, staging, records)
+    journal.clean_up(project)
+    return copies
 
 
-def roll_back(project: Project) -> bool:
-    """Roll back an update that did not come to its end; tell whether there was one."""
-    folder = project.journal
-    if not folder.exists():
-        return False
-    rolled_back = False
-    journal = folder / _JOURNAL
-    if journal.is_file():
-        rolled_back = _restore_project(project, json.loads(journal.read_text(encoding="utf-8")))
-        journal.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-    return rolled_back
+def _is_submodule(change: Change) -> bool:
+    return _SUBMODULE in (change.old and change.old.mode, change.new and change.new.mode)
 
 
-def _restore_project(project: Project, journal: dict[str, Any]) -> bool:
-    lock = project.git_dir / "index.lock"
-    with suppress(OSError):
-        if lock.samefile(project.journal / "index"):
-            lock.unlink()
-    # It may be another project in the same repository that was interrupted.
-    place = Path(journal["project"])
-    if not place.is_dir():
-        return False
-    owner = Project.open(place)
-    shutil.rmtree(owner.path / _STAGING, ignore_errors=True)
-    # With another commit or a changed index, the user has gone on from there.
-    if owner.head != journal["head"] or not _index_is_old(owner, journal["files"]):
-        return False
-    _restore_files(owner, journal["files"])
-    return True
-
-
-@contextmanager
-def _staging(project: Project, folder: Path) -> Iterator[Path]:
-    """Give a temporary folder on the project's file system, from which files can be renamed."""
-    staging = folder / "files"
-    if folder.stat().st_dev != project.path.stat().st_dev:
-        staging = project.path / _STAGING
-        shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _stage_files(project: Project, changes: Sequence[Change], folder: Path, staging: Path) -> None:
+def _stage_files(project: Project, changes: Sequence[Change], staging: Path) -> None:
     """Have git write the new files, with the line ends and filters of the user."""
     entries = "".join(
         f"{change.new.mode} {change.new.id} 0\t{project.prefix}{change.path}\0"
         for change in changes
-        if change.new is not None and change.new.mode != _SUBMODULE
+        if change.new is not None
     )
     if not entries:
         return
-    git = project.git_with(GIT_INDEX_FILE=str(folder / "files.index"))
+    git = project.git_with(GIT_INDEX_FILE=str(project.journal / "files.index"))
     git("update-index", "-z", "--index-info", stdin=os.fsencode(entries))
-    git("checkout-index", "--all", f"--prefix={staging}/")
+    git("checkout-index", "--all", f"--prefix={staging / 'new'}/")
 
 
-def _stage_index(project: Project, changes: Sequence[Change], folder: Path) -> None:
+def _record(project: Project, change: Change, staging: Path) -> Record:
+    return Record(
+        change.path,
+        entry=None if change.old is None else f"{change.old.mode} {change.old.id}",
+        old=state(project.path / change.path) if change.old is not None else None,
+        new=state(_staged(project, change.path, staging)) if change.new is not None else None,
+    )
+
+
+def _staged(project: Project, path: str, staging: Path) -> Path:
+    return staging / "new" / f"{project.prefix}{path}"
+
+
+def _require_unchanged(project: Project, changes: Sequence[Change]) -> None:
+    """Refuse if a commit was made, or one of the files changed, since the merge."""
+    status = project.git(
+        *("status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--untracked-files=no"),
+        *("--", "."),
+    )
+    ours = {f"{project.prefix}{change.path}": change.path for change in changes}
+    for line in status.split("\0"):
+        kind, _, rest = line.partition(" ")
+        if kind == "#" and rest.startswith("branch.oid ") and not rest.endswith(project.head):
+            raise _moved_on()
+        # Seven words stand before the path of a merged file, nine before that of another.
+        path = rest.split(" ", 9 if kind == "u" else 7)[-1]
+        if kind in ("1", "u") and path in ours:
+            raise _changed(ours[path])
+
+
+def _moved_on() -> LichError:
+    return LichError(
+        "A commit was made while the update ran, so it was taken back: run `lich update` again."
+    )
+
+
+def _changed(path: str) -> LichError:
+    return LichError(
+        f"{path} was changed while the update ran, so it was taken back and your change is "
+        "there: commit or stash it and run `lich update` again."
+    )
+
+
+def _stage_index(project: Project, changes: Sequence[Change]) -> None:
     """Make the index of the result, from a copy of the present one."""
-    index = folder / "index"
+    index = project.journal / "index"
     with suppress(FileNotFoundError):
         shutil.copyfile(project.git_dir / "index", index)
     zero = "0" * len(project.head)
@@ -166,114 +186,70 @@ def _stage_index(project: Project, changes: Sequence[Change], folder: Path) -> N
     git("update-index", "-z", "--index-info", stdin=os.fsencode(entries))
 
 
-def _write_journal(project: Project, changes: Sequence[Change], folder: Path) -> None:
-    journal = {
-        "project": str(project.path),
-        "head": project.head,
-        "files": [
-            {"path": change.path, "old": _as_json(change.old), "new": _as_json(change.new)}
-            for change in changes
-        ],
-    }
-    unfinished = folder / "journal.part"
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(journal, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(folder / _JOURNAL)
+def _sync_staged(project: Project, records: Sequence[Record], staging: Path) -> None:
+    """Bring to the disk what the project will consist of before anything of it is replaced."""
+    for record in records:
+        staged = _staged(project, record.path, staging)
+        if record.new is not None and not staged.is_symlink():
+            sync(staged)
 
 
-def _as_json(entry: Entry | None) -> list[str] | None:
-    return None if entry is None else [entry.mode, entry.id]
+def _replace_files(project: Project, records: Sequence[Record], staging: Path) -> list[_Look]:
+    """Replace every file that is still in its old state; return what must not be touched."""
+    looks: list[_Look] = []
+    for number, record in enumerate(records):
+        target, aside = project.path / record.path, record.aside(staging, number)
+        staged = _staged(project, record.path, staging)
+        try:
+            _require_folders(project, target)
+            if record.old is not None:
+                target.rename(aside)
+                if state(aside) != record.old:
+                    raise _changed(record.path)
+                looks.append((record.path, aside, touched(aside)))
+            if record.new is None:
+                remove_empty_folders(target, project.path)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if state(target) == FOLDER:
+                    target.rmdir()
+                look = touched(staged)
+                place(staged, target)
+                staged.unlink(missing_ok=True)
+                looks.append((record.path, target, look))
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):
+            raise _changed(record.path) from None
+        except OSError as problem:
+            raise LichError(
+                f"{record.path} cannot be replaced ({problem.strerror}), so the update was taken "
+                "back: see what is there, and run `lich update` again."
+            ) from problem
+    return looks
 
 
-def _replace_files(project: Project, changes: Sequence[Change], staging: Path) -> None:
-    for change in changes:
-        if change.new is None:
-            _remove(project, change.path)
-    for change in changes:
-        if change.new is not None and change.new.mode != _SUBMODULE:
-            place = project.path / change.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if place.is_dir() and not place.is_symlink():
-                place.rmdir()
-            (staging / f"{project.prefix}{change.path}").rename(place)
-
-
-def _replace_index(project: Project, folder: Path) -> None:
-    lock = project.git_dir / "index.lock"
-    try:
-        # The way in which git itself replaces it, but whole from the first moment on.
-        os.link(folder / "index", lock)
-    except FileExistsError:
-        raise LichError(
-            f"Another git process works in {project.top}: wait for it and try again."
-        ) from None
-    lock.rename(project.git_dir / "index")
-
-
-def _remove(project: Project, path: str) -> None:
-    """Remove a file and the folders that are empty without it."""
-    place = project.path / path
-    with suppress(FileNotFoundError, NotADirectoryError):
-        place.unlink()
-    for parent in place.parents:
+def _require_folders(project: Project, target: Path) -> None:
+    """Refuse a link in place of a folder: what is written below it would be elsewhere."""
+    for parent in target.parents:
         if parent == project.path:
             return
-        try:
-            parent.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return
+        if parent.is_symlink():
+            raise NotADirectoryError(parent)
 
 
-def _index_is_old(project: Project, files: list[dict[str, Any]]) -> bool:
-    entries: dict[str, list[str]] = {}
-    for line in project.git("ls-files", "--stage", "-z", "--", ".").split("\0"):
-        described, _, path = line.partition("\t")
-        if described.endswith(" 0"):
-            entries[path] = described.split(" ")[:2]
-    return all(entries.get(file["path"]) == file["old"] for file in files)
-
-
-def _restore_files(project: Project, files: list[dict[str, Any]]) -> None:
-    """Bring files back that are as the update writes them; what the user did since stays."""
-    wanted = []
-    for file in files:
-        path = file["path"]
-        old, new = (file[state] and file[state][1] for state in ("old", "new"))
-        now = _state(project, path)
-        if now == old or now not in (None, new):
-            continue
-        if old is None:
-            _remove(project, path)
-        else:
-            wanted.append(path)
-    # A folder may stand where a file was, but only one that the update made.
-    for path in wanted:
-        place = project.path / path
-        if place.is_dir() and not place.is_symlink():
-            with suppress(OSError):
-                place.rmdir()
-    if wanted:
-        names = os.fsencode("".join(f"{path}\0" for path in wanted))
-        project.git("checkout-index", "--force", "-z", "--stdin", stdin=names)
-
-
-def _state(project: Project, path: str) -> str | None:
-    """Return git's id of what a file holds, or None if there is none."""
-    place = project.path / path
-    try:
-        mode = place.lstat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if stat.S_ISLNK(mode):
-        target = os.fsencode(place.readlink())
-        return project.git("hash-object", "--stdin", stdin=target)
-    if not stat.S_ISREG(mode):
-        return None
-    return project.git("hash-object", "--", path)
+def _replace_index(project: Project, looks: list[_Look]) -> None:
+    """Make the update final, unless something was saved or committed up to now."""
+    index = project.journal / "index"
+    # Only spares the next git command the work: the entries of new files have no times yet.
+    refresh = project.git_with(GIT_INDEX_FILE=str(index)).run
+    refresh("update-index", "-q", "--refresh", ok=(0, 1, 128))
+    sync(index)
+    if project.git("rev-parse", "HEAD") != project.head:
+        raise _moved_on()
+    for path, file, look in looks:
+        if touched(file) != look:
+            raise _changed(path)
+    index.rename(project.git_dir / "index")
+    sync(project.git_dir)
 
 
 def _in_the_way(root: Path, path: str, going: set[str]) -> Iterator[str]:
@@ -282,7 +258,9 @@ def _in_the_way(root: Path, path: str, going: set[str]) -> Iterator[str]:
     for length in range(1, len(parts)):
         above = "/".join(parts[:length])
         place = root / above
-        if above not in going and (place.is_symlink() or (place.exists() and not place.is_dir())):
+        is_file = place.is_symlink() or (place.exists() and not place.is_dir())
+        # What is in a submodule, or another repository, belongs to that.
+        if (above not in going and is_file) or os.path.lexists(place / ".git"):
             yield above
             return
     place = root / path

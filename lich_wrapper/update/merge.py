@@ -1,6 +1,7 @@
 """Three-way merges of whole trees, by git, in a repository that is made for it."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,11 @@ class Scratch:
 
     def git(self, **variables: str) -> Git:
         """Git in this repository, with environment variables of its own."""
+        # What a project's index will refer to must be on the disk, which git leaves to chance.
+        synced = {"core.fsync": "loose-object"} if self.objects == self.project_objects else {}
         return Git(
             self.git_dir,
-            _MERGE,
+            _MERGE | synced,
             {
                 "GIT_DIR": str(self.git_dir),
                 "GIT_OBJECT_DIRECTORY": str(self.objects),
@@ -118,16 +121,39 @@ class Scratch:
             described, _, path = record.partition("\t")
             mode, object_id, stage = described.split(" ")
             unmerged.setdefault(path, {})[int(stage)] = Entry(mode, object_id)
-        return Merged(tree, unmerged)
+        return self._with_own_kinds(Merged(tree, unmerged), label)
 
-    def remove(self, tree: str, paths: list[str]) -> str:
-        """Return the tree that is left when these paths are removed from a tree."""
-        if not paths:
+    def _with_own_kinds(self, merged: Merged, label: str) -> Merged:
+        """Keep the user's version of what is of another kind, such as a link, on either side.
+
+        Git gives one or both of them a name with the side at its end, and the stages are at
+        several names; here all of them are at the file's own name.
+        """
+        suffix = re.compile(rf"~({re.escape(OURS)}|{re.escape(label)})(_\d+)?$")
+        names: dict[str, list[str]] = {}
+        for path in merged.unmerged:
+            names.setdefault(suffix.sub("", path), []).append(path)
+        unmerged = dict(merged.unmerged)
+        changes: dict[str, Entry | None] = {}
+        for path, parts in names.items():
+            stages = {n: entry for part in parts for n, entry in merged.unmerged[part].items()}
+            if len(parts) > 1 and {2, 3} <= stages.keys():
+                for part in parts:
+                    del unmerged[part]
+                unmerged[path] = stages
+                changes |= {**dict.fromkeys(parts), path: stages[2]}
+        return Merged(self.rewrite(merged.tree, changes), unmerged)
+
+    def rewrite(self, tree: str, entries: Mapping[str, Entry | None]) -> str:
+        """Return a tree with other entries at some paths, or none where that is None."""
+        if not entries:
             return tree
-        git = self.git(GIT_INDEX_FILE=str(self.git_dir / "remove.index"))
+        git = self.git(GIT_INDEX_FILE=str(self.git_dir / "rewrite.index"))
         git("read-tree", tree)
-        removals = "".join(f"0 {'0' * len(tree)}\t{path}\0" for path in paths)
-        git("update-index", "-z", "--index-info", stdin=os.fsencode(removals))
+        lines = "".join(f"0 {'0' * len(tree)}\t{path}\0" for path in entries) + "".join(
+            f"{entry.mode} {entry.id}\t{path}\0" for path, entry in entries.items() if entry
+        )
+        git("update-index", "-z", "--index-info", stdin=os.fsencode(lines))
         return git("write-tree")
 
     def differences(self, old: str, new: str) -> Differences:

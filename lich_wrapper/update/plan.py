@@ -74,9 +74,12 @@ class Plan:
             )
         return None
 
-    def apply(self) -> None:
-        """Write the result into the work tree and the index."""
-        apply(self.project, self.changes)
+    def apply(self) -> tuple[str, ...]:
+        """Write the result into the work tree and the index.
+
+        Returns the new names of files that were saved at the last moment.
+        """
+        return apply(self.project, self.changes)
 
 
 def plan_update(
@@ -182,7 +185,7 @@ class _Result:
             # look: as long as nothing is added, there is nothing that git takes for it.
             differences = self.scratch.differences(base, theirs)
             added = [path for path, (old, _) in differences.items() if old is None]
-            middle = self.scratch.remove(theirs, added)
+            middle = self.scratch.rewrite(theirs, dict.fromkeys(added))
             self._add(self.scratch.merge(base, self.tree, middle, self.label))
             base = middle
         else:
@@ -224,7 +227,7 @@ class _Result:
                 dropped.append(path)
             else:
                 self.unmerged[path] = stages
-        self.tree = self.scratch.remove(merged.tree, dropped)
+        self.tree = self.scratch.rewrite(merged.tree, dict.fromkeys(dropped))
 
     def _note_moves(self, base: str, theirs: str) -> None:
         """Tell where the user's changes of a file are that the template renamed."""

@@ -123,7 +123,9 @@ class Project:
 
     def git_with(self, **variables: str) -> Git:
         """Git in the project, with environment variables of its own."""
-        return Git(self.path, variables=variables, user_settings=_USER_SETTINGS)
+        # A mere look at the project must not write its index.
+        quiet = {"GIT_OPTIONAL_LOCKS": "0", **variables}
+        return Git(self.path, variables=quiet, user_settings=_USER_SETTINGS)
 
     @classmethod
     def open(cls, path: Path) -> "Project":
