@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -196,12 +197,14 @@ def _restore(project: Project, staging: Path, records: list[Record], *, dry_run:
             remove_empty_folders(target, project.path)
             continue
         aside = record.aside(staging, number)
-        if os.path.lexists(aside):
+        if not os.path.lexists(aside):
+            lost.append(record.path)
+            continue
+        # What the user put where the file or its folder was stays; git has the file.
+        with suppress(FileExistsError, NotADirectoryError):
             target.parent.mkdir(parents=True, exist_ok=True)
             place(aside, target)
             aside.unlink(missing_ok=True)
-        else:
-            lost.append(record.path)
     if lost:
         names = os.fsencode("".join(f"{path}\0" for path in lost))
         project.git("checkout-index", "--force", "-z", "--stdin", stdin=names)

@@ -135,6 +135,26 @@ def test_work_done_after_a_kill_is_kept(lich: Lich, small: Tree, project: Tree) 
     assert project.state() == before
 
 
+def test_a_file_that_takes_the_place_of_a_folder_after_a_kill_is_kept(
+    lich: Lich, small: Tree, project: Tree
+) -> None:
+    small.write({"template/folder/a.txt": "a\n"})
+    small.commit("v1.1.0")
+    assert lich("update", project.path).code == 0
+    project.commit()
+    small.write({"template/folder/a.txt": None, "template/plain.txt": "theirs\n"})
+    small.commit("v2.0.0")
+    killed_at_file(project.path, "plain.txt")
+    assert not (project.path / "folder").exists()
+    project.write({"folder": "mine\n"})
+
+    result = lich("update", project.path)
+    assert result.code == 1
+    assert "changes that no commit holds" in result.err
+    assert project.read("folder") == "mine\n"
+    assert project.read("plain.txt") == UNEDITED
+
+
 @pytest.fixture
 def interrupted(small: Tree, project: Tree) -> tuple[Tree, tuple[object, ...]]:
     """A project whose update was killed in the middle, and its state before that."""

@@ -228,7 +228,7 @@ def test_a_second_update_waits_for_the_first(lich: Lich, newer: Tree, project: T
 def test_a_second_update_says_so_if_the_first_takes_long(
     lich: Lich, newer: Tree, project: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "_PATIENCE", 0.2)
+    monkeypatch.setattr(lock, "_TIMEOUT", 0.2)
     before = project.state()
     with lock.locked(Project.open(project.path)):
         result = lich("update", project.path)
