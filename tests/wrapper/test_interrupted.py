@@ -181,6 +181,15 @@ def test_the_answers_file_is_replaced_last(interrupted: Interrupted) -> None:
     assert not is_updated(project)
 
 
+def test_a_change_of_mode_only_is_taken_back(lich: Lich, interrupted: Interrupted) -> None:
+    project, before = interrupted
+    assert (project.path / "temporal.txt").stat().st_mode & 0o100
+
+    lich("update", project.path, "-r", "v1.0.0")
+    assert not (project.path / "temporal.txt").stat().st_mode & 0o100
+    assert project.state() == before
+
+
 def test_a_project_that_is_moved_after_an_interruption_is_put_right_where_it_is(
     lich: Lich, interrupted: Interrupted, tmp_path: Path
 ) -> None:
