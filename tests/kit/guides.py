@@ -309,8 +309,10 @@ def edited(text: str, diff: str) -> str:
         lines = part.splitlines(keepends=True)
         if wrong := [line for line in lines if line[0] not in " +-\n"]:
             raise Untrue(f"not a line of a diff: {wrong[0]}")
+        # An empty line of the file may lack the space before it, as editors leave it.
+        lines = [line if line != "\n" else " \n" for line in lines]
         old = "".join(line[1:] for line in lines if line[0] in " -")
-        new = "".join(line[1:] if line != "\n" else line for line in lines if line[0] != "-")
+        new = "".join(line[1:] for line in lines if line[0] in " +")
         if text.count(old) != 1:
             raise Untrue(f"the file has these lines {text.count(old)} times, not once:\n{old}")
         text = text.replace(old, new)

@@ -42,6 +42,9 @@ THREADS = 4
 SUSPECT = 2
 """A job that ran when so many workers died runs beside no other such job: one is to blame."""
 
+ALONE_AFTER = 0.5
+"""Seconds from the moment in which such a job is chosen to run until it begins."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -233,6 +236,8 @@ class Pool(BasePool):
             self._start_later(delivery, due)
             return False
         async with self._alone:
+            # Those that were taken in the same moment are given back before this one begins.
+            await asyncio.sleep(ALONE_AFTER)
             return await self._run(delivery, held)
 
     async def _take(self, delivery: Delivery, interval: float) -> Held | None:

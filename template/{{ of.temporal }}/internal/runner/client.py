@@ -19,6 +19,7 @@ from temporalio.client import (
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
+    WorkflowHandle,
 )
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
@@ -207,8 +208,7 @@ async def cancel(job_id: str) -> JobInfo:
         try:
             await handle.cancel()
             if _is_delayed(description):
-                # A request alone would wait for that time; a signal ends the delay.
-                await handle.signal("cancel")
+                await _end_delay(handle)
         except RPCError as error:
             # It ended in between.
             if error.status is RPCStatusCode.NOT_FOUND:
@@ -246,6 +246,15 @@ async def retry(job_id: str) -> JobInfo:
         except WorkflowAlreadyStartedError as error:
             raise JobConflict(await get(job_id), "retried") from error
     return JobInfo(id=job_id, kind=description.workflow_type, state=JobState.QUEUED)
+
+
+async def _end_delay(handle: WorkflowHandle[Any, Any]) -> None:
+    """Let a cancelled job that waits for its time end now, which the request alone does not."""
+    try:
+        await handle.signal("cancel")
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:  # It has ended already.
+            raise
 
 
 @asynccontextmanager
