@@ -250,7 +250,7 @@ def test_the_answers_are_recorded_and_computed_values_are_not(
     project: Path, answers: Answers
 ) -> None:
     recorded = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
-    questions = {"project_name", "project_slug", "description", *answers}
+    questions = {"project_name", "project_slug", "description", "update_workflow", *answers}
     assert set(recorded) == questions | {"_commit", "_src_path"}
     assert answers.items() <= recorded.items()
 
