@@ -353,7 +353,7 @@ def _trace(delivery: Delivery, call: Call, run: NativeRun) -> tuple[Any, Any]:
 
 
 def _record_of(delivery: Delivery) -> Record | None:
-    """Return what is written of a native task whose message came from outside this project."""
+    """Return the record of a native task that another program sent, without a record."""
     if not delivery.message:
         return None
     args, kwargs, *_ = delivery.message.decode()

@@ -57,7 +57,7 @@ class Recovery(bootsteps.StartStopStep):
 
 
 class Sweep(threading.Thread):
-    """Finds what needs a message; after an error it uses new connections."""
+    """Sends a message for each job that needs one; reconnects after an error."""
 
     def __init__(self, worker: WorkController) -> None:
         super().__init__(name="sweep", daemon=True)
