@@ -1,7 +1,11 @@
 """Fixtures that every suite shares: the template as a release, and projects rendered from it."""
 
+import hashlib
+import json
 import os
+import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from pytest_copie.plugin import Copie
 
 from tests.kit import projects
 from tests.kit.answers import Answers
+from tests.kit.once import made_once, shared_folder
 from tests.kit.projects import Render
 from tests.kit.repository import ROOT
 
@@ -38,19 +43,34 @@ def template(tmp_path_factory: pytest.TempPathFactory, own_settings: None) -> Pa
 
 
 @pytest.fixture(scope="session")
-def render(copie_session: Copie, own_settings: None) -> Render:
-    """Render the working tree with some answers, once for the same answers."""
-    rendered: dict[frozenset[tuple[str, str | bool]], Path] = {}
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder that all workers of this run share."""
+    return shared_folder(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def render(
+    copie_session: Copie, own_settings: None, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Render:
+    """Render the working tree with some answers, once for the same answers.
+
+    All tests of a worker share the project; the workers do not, for its tests leave files in it.
+    """
+    own = tmp_path_factory.mktemp("rendered")
+
+    def make(folder: Path, answers: Answers) -> None:
+        result = copie_session.copy(extra_answers=answers, template_dir=ROOT)
+        if result.exception:
+            raise result.exception
+        assert result.project_dir is not None
+        shutil.move(result.project_dir, folder)
 
     def render(answers: Answers) -> Path:
-        key = frozenset(answers.items())
-        if key not in rendered:
-            named = {"project_name": "Sample Project", **answers}
-            result = copie_session.copy(extra_answers=named, template_dir=ROOT)
-            if result.exception:
-                raise result.exception
-            assert result.project_dir is not None
-            rendered[key] = result.project_dir
-        return rendered[key]
+        named: Answers = {"project_name": "Sample Project", **answers}
+        name = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
+        if not (own / name).exists():
+            rendered = made_once(shared / "rendered" / name, partial(make, answers=named))
+            shutil.copytree(rendered, own / name)
+        return own / name
 
     return render

@@ -1,14 +1,14 @@
-"""Projects rendered with every combination of answers."""
+"""Projects in which any three answers meet."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.kit.answers import EVERY_COMBINATION, Answers, name_of
+from tests.kit.answers import EVERY_THREE, Answers, name_of
 from tests.kit.projects import Render
 
 
-@pytest.fixture(scope="session", params=EVERY_COMBINATION, ids=name_of)
+@pytest.fixture(scope="session", params=EVERY_THREE, ids=name_of)
 def answers(request: pytest.FixtureRequest) -> Answers:
     answers: Answers = request.param
     return answers

@@ -49,11 +49,12 @@ def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.skip(f"the package index does not answer: {said.strip()}")
 
 
-def missing_wheels(project: Path, group: str, folder: Path) -> dict[str, str]:
+def missing_wheels(project: Path, group: str, folder: Path, known: set[str]) -> dict[str, str]:
     """Return, by Python and machine, what uv says of a package that has no wheel there.
 
     First the versions are chosen as `uv sync` chooses them, then wheels are asked for. With both
-    at once, uv would go back to an older version that has a wheel.
+    at once, uv would go back to an older version that has a wheel. Of a version that is `known`
+    there are all wheels; those that have all are added.
     """
     oldest, *_ = pythons()
     said = resolve(
@@ -61,6 +62,8 @@ def missing_wheels(project: Path, group: str, folder: Path) -> dict[str, str]:
         "--output-file", folder / "versions.txt", project / "pyproject.toml", folder=folder,
     )  # fmt: skip
     assert said == ""
+    versions = set((folder / "versions.txt").read_text().splitlines()) - known
+    (folder / "versions.txt").write_text("\n".join(sorted(versions)))
     found = {
         f"{python} on {machine}": resolve(
             "--no-deps", "--only-binary", ":all:", "--python-version", python,
@@ -69,21 +72,32 @@ def missing_wheels(project: Path, group: str, folder: Path) -> dict[str, str]:
         for python in pythons()
         for machine in MACHINES
     }  # fmt: skip
-    return {where: reason for where, reason in found.items() if reason}
+    missing = {where: reason for where, reason in found.items() if reason}
+    if not missing:
+        known |= versions
+    return missing
+
+
+@pytest.fixture(scope="module")
+def known() -> set[str]:
+    """The versions that have wheels for every Python and machine: projects share most."""
+    return set()
+
+
+@pytest.mark.usefixtures("package_index")
+def test_every_dependency_of_lich_has_a_wheel_for_every_current_python(
+    tmp_path: Path, known: set[str]
+) -> None:
+    assert missing_wheels(ROOT, "test", tmp_path, known) == {}
 
 
 @pytest.mark.usefixtures("package_index")
 @pytest.mark.parametrize("answers", EVERY_RUNNER, ids=name_of)
 def test_every_dependency_of_a_project_has_a_wheel_for_every_current_python(
-    answers: Answers, render: Render, tmp_path: Path
+    answers: Answers, render: Render, tmp_path: Path, known: set[str]
 ) -> None:
     project = render({**answers, "python_version": pythons()[0]})
-    assert missing_wheels(project, "dev", tmp_path) == {}
-
-
-@pytest.mark.usefixtures("package_index")
-def test_every_dependency_of_lich_has_a_wheel_for_every_current_python(tmp_path: Path) -> None:
-    assert missing_wheels(ROOT, "test", tmp_path) == {}
+    assert missing_wheels(project, "dev", tmp_path, known) == {}
 
 
 def test_a_package_that_lacks_a_wheel_is_named(
@@ -107,7 +121,7 @@ def test_a_package_that_lacks_a_wheel_is_named(
         '[project]\nname = "sample"\nversion = "1"\nrequires-python = ">=3.11"\n'
         'dependencies = ["old-engine"]\n[dependency-groups]\ndev = []\n'
     )
-    missing = missing_wheels(tmp_path, "dev", tmp_path)
+    missing = missing_wheels(tmp_path, "dev", tmp_path, set())
     there = {f"{python} on x86_64-unknown-linux-gnu" for python in pythons()}
     there.add("3.11 on aarch64-apple-darwin")
     everywhere = {f"{python} on {machine}" for python in pythons() for machine in MACHINES}
