@@ -1,15 +1,16 @@
 """Runs git so that neither environment variables nor personal settings change a result."""
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from lich_wrapper.errors import LichError
 
-__all__ = ["IDENTITY", "NO_FILTERS", "Git", "identity", "refusal"]
+__all__ = ["IDENTITY", "NO_FILTERS", "USER", "Git", "configured", "identity", "refusal"]
 
 # Settings of a user or a repository that would change what git writes, merges or reports.
 # The files with a user's settings stay readable: they hold proxies, credentials and
@@ -68,6 +69,9 @@ IDENTITY: Final = {
     "GIT_COMMITTER_EMAIL": "lich@localhost",
 }
 
+
+# The settings that name a user.
+USER: Final = frozenset({"user.name", "user.email"})
 
 # As `info/attributes` of a repository: .gitattributes that a template has rendered must not choose
 # which of the user's commands run.
@@ -152,12 +156,20 @@ class Git:
         }
 
 
-def identity(git: Git) -> dict[str, str]:
-    """Return the variables of an author for commits: those that are set, or lich if git knows none."""
+def configured(git: Git, *keys: str) -> set[str]:
+    """Tell which of some settings, in lower case, have a value."""
+    pattern = f"^({'|'.join(map(re.escape, keys))})$"
+    found = git.run("config", "--name-only", "--get-regexp", pattern, ok=(0, 1)).stdout
+    return set(found.decode(errors="replace").splitlines())
+
+
+def identity(settings: Collection[str]) -> dict[str, str]:
+    """Return the variables of an author for commits: those that are set, or lich if git knows none.
+
+    `settings` are those that are configured.
+    """
     variables = {name: value for name in IDENTITY if (value := os.environ.get(name))}
-    named = git.run("config", "--get-regexp", r"^user\.(name|email)$", ok=(0, 1)).stdout
-    known = {line.split(" ", 1)[0] for line in named.decode(errors="replace").splitlines()}
-    if {"user.name", "user.email"} <= known or variables.keys() == IDENTITY.keys():
+    if set(settings) >= USER or variables.keys() == IDENTITY.keys():
         return variables
     return {**IDENTITY, **variables}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import IDENTITY, NO_FILTERS, Git, identity
+from lich_wrapper.git import IDENTITY, NO_FILTERS, USER, Git, configured, identity
 from lich_wrapper.template.answers import RUNNER, Questions, public
 from lich_wrapper.template.render import export, render
 from lich_wrapper.template.source import Source, Version
@@ -59,6 +59,9 @@ class Destination:
 
         Where that repository ignores it, the project needs a repository of its own.
         """
+        # A user without repositories around pays for no process.
+        if not any(os.path.lexists(above / ".git") for above in self.path.parents):
+            return False
         asked = ("check-ignore", "--quiet", "--", f"{self.path}/")
         # 0 is an ignored path, 1 another one; outside of a work tree it is an error.
         return Git(_nearest(self.path)).run(*asked, ok=None).returncode == 1
@@ -187,7 +190,8 @@ def _require_answers(answers: Mapping[str, Any], questions: Questions) -> None:
 
 
 def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
-    variables = identity(Git(folder))
+    settings = configured(Git(folder), *USER, "init.defaultbranch")
+    variables = identity(settings)
     if variables == IDENTITY:
         # Without a first commit, no later update could tell the user's work from the template's.
         notes.append(
@@ -195,8 +199,7 @@ def _first_commit(folder: Path, version: Version, notes: list[str]) -> str:
             "user.email with git config --global."
         )
     git = Git(folder, variables=variables)
-    named = git.succeeds("config", "--get", "init.defaultBranch")
-    branch = [] if named else ["--initial-branch=main"]
+    branch = [] if "init.defaultbranch" in settings else ["--initial-branch=main"]
     git("init", "--quiet", *branch)
     with _no_filters(folder / ".git/info/attributes"):
         # Ignored or not: what the template wrote is what later updates start from.

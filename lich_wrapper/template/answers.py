@@ -16,6 +16,7 @@ __all__ = [
     "Question",
     "Questions",
     "parse_pairs",
+    "parse_yaml",
     "public",
     "read_config",
     "read_data_file",
@@ -104,12 +105,20 @@ def _parse_config(text: str) -> dict[str, Any]:
     import yaml
 
     try:
-        data = yaml.safe_load(text)
+        data = parse_yaml(text)
     except yaml.YAMLError as problem:
         raise LichError(f"The template's copier.yml cannot be read: {problem}") from problem
     if not isinstance(data, dict):
         raise LichError("The template's copier.yml holds no questions.")
     return {str(key): value for key, value in data.items()}
+
+
+def parse_yaml(text: str) -> Any:
+    """Read YAML without custom types; raises yaml.YAMLError if it is none."""
+    import yaml
+
+    # The parser in C, where PyYAML was built with it, is ten times as fast.
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
@@ -131,7 +140,7 @@ def read_data_file(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise LichError(
             f"The data file {path} cannot be read ({problem.strerror}): give a YAML file."
@@ -212,7 +221,7 @@ def _yaml_problem(answer: str) -> str | None:
     import yaml
 
     try:
-        yaml.safe_load(answer)
+        parse_yaml(answer)
     except yaml.YAMLError:
         return "it must be YAML"
     return None

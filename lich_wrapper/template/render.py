@@ -12,7 +12,7 @@ from typing import Any
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git
-from lich_wrapper.template.answers import ANSWERS_FILE, read_config
+from lich_wrapper.template.answers import ANSWERS_FILE, parse_yaml, read_config
 from lich_wrapper.template.limits import bounded_time, check_written
 from lich_wrapper.template.source import Source, Version
 
@@ -60,9 +60,14 @@ def render(
     that records no answers.
     """
     import copier
-    import yaml
 
-    with warnings.catch_warnings(), _without_git(), _clear_errors(), bounded_time():
+    with (
+        warnings.catch_warnings(),
+        _without_git(),
+        _compiled_once(),
+        _clear_errors(),
+        bounded_time(),
+    ):
         warnings.simplefilter("ignore")
         copier.run_copy(
             str(template),
@@ -82,7 +87,7 @@ def render(
             f"The template writes no {ANSWERS_FILE}, so its projects cannot be updated: "
             "give another one with --template."
         )
-    return Rendered(destination, yaml.safe_load(recorded.read_text(encoding="utf-8")), files)
+    return Rendered(destination, parse_yaml(recorded.read_text(encoding="utf-8")), files)
 
 
 def _copy_work_tree(source: Source, folder: Path) -> None:
@@ -114,12 +119,13 @@ def _record_origin(template: Path, url: str, version: str) -> None:
         f"{start} set _copier_answers = "
         f"dict(dict({origin}, **_copier_answers), **{origin}) {end}"
     ).encode()
-    for path in template.rglob(f"*{suffix}"):
-        if path.is_symlink() or not path.is_file():
-            continue
-        content = path.read_bytes()
-        if any(word in content for word in (b"_copier_answers", b"_commit", b"_src_path")):
-            path.write_bytes(prelude + content)
+    for folder, _, names in os.walk(template):
+        for path in (Path(folder, name) for name in names if name.endswith(suffix)):
+            if path.is_symlink() or not path.is_file():
+                continue
+            content = path.read_bytes()
+            if any(word in content for word in (b"_copier_answers", b"_commit", b"_src_path")):
+                path.write_bytes(prelude + content)
 
 
 @contextmanager
@@ -130,6 +136,34 @@ def _without_git() -> Iterator[None]:
 
     with local.env(PATH=os.devnull):
         yield
+
+
+@contextmanager
+def _compiled_once() -> Iterator[None]:
+    """Have Jinja compile a text once for each render.
+
+    Copier compiles the names of the folders above a file, and of the answers file, again for every
+    file, which is a quarter of the time that it takes.
+    """
+    from jinja2 import Environment
+
+    compiled: dict[tuple[object, ...], Any] = {}
+    compile_anew = Environment.compile
+
+    def compile_once(self: Environment, source: Any, *more: Any, **named: Any) -> Any:
+        if not isinstance(source, str) or more or named:
+            return compile_anew(self, source, *more, **named)
+        # Extensions may count on being called before each use of a template; Copier's own does.
+        key = (self, self.preprocess(source))
+        if key not in compiled:
+            compiled[key] = compile_anew(self, source)
+        return compiled[key]
+
+    Environment.compile = compile_once  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Environment.compile = compile_anew  # type: ignore[method-assign]
 
 
 @contextmanager

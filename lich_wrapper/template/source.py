@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -63,12 +64,19 @@ class Source:
         Raises LichError if the template has no such version.
         """
         dirty = False
+        if ref is None and self.start is None:
+            tags = self._tags()
+            ref = _newest(tags)
+            commit = tags[ref] if ref is not None else None
+            if ref is not None and commit and list(tags.values()).count(commit) == 1:
+                # It is what `git describe` says of a commit with one tag.
+                return Version(commit, ref)
         if ref is None:
-            ref = self.start or self.newest_release() or "HEAD"
+            ref = self.start or "HEAD"
             dirty = ref == "HEAD" and self._has_changes()
         commit = self.commit_id(ref)
         if commit is None:
-            releases = ", ".join(self._releases()[:5])
+            releases = ", ".join(_releases(self._tags())[:5])
             raise LichError(
                 f"The template {self.url} has no version {ref!r}: give a tag, a branch or a "
                 "commit of it with --vcs-ref "
@@ -84,13 +92,17 @@ class Source:
 
     def newest_release(self) -> str | None:
         """Return the newest release's tag, if there is any release."""
-        return next(iter(self._releases()), None)
+        return _newest(self._tags())
 
-    def _releases(self) -> list[str]:
-        """Return the tags that are releases, newest first."""
-        tags = ((release_number(tag), tag) for tag in self.git("tag", "--list").splitlines())
-        released = [(number, tag) for number, tag in tags if number and not number.is_prerelease]
-        return [tag for _, tag in sorted(released, key=lambda pair: pair[0], reverse=True)]
+    def _tags(self) -> dict[str, str | None]:
+        """Return the commit of every tag; None where it is of something else."""
+        asked = "%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname:lstrip=2)"
+        tags: dict[str, str | None] = {}
+        for line in self.git("for-each-ref", f"--format={asked}", "refs/tags").splitlines():
+            # An annotated tag is an object of its own, which names the commit.
+            kind, its_id, named_kind, named_id, tag = line.split(" ", 4)
+            tags[tag] = {kind: its_id, named_kind: named_id}.get("commit")
+        return tags
 
     def _has_changes(self) -> bool:
         """Tell whether the template is a work tree with changes that no commit holds."""
@@ -102,6 +114,17 @@ class Source:
 def base_release(name: str) -> str:
     """Return the release that a commit comes after: v1.2.0 of v1.2.0-3-gabcdef0 or v1.2.0."""
     return _AFTER_RELEASE.sub("", name)
+
+
+def _newest(tags: Iterable[str]) -> str | None:
+    return next(iter(_releases(tags)), None)
+
+
+def _releases(tags: Iterable[str]) -> list[str]:
+    """Return the tags that are releases, newest first."""
+    numbers = ((release_number(tag), tag) for tag in tags)
+    released = [(number, tag) for number, tag in numbers if number and not number.is_prerelease]
+    return [tag for _, tag in sorted(released, key=lambda pair: pair[0], reverse=True)]
 
 
 def release_number(name: str) -> "Number | None":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from lich_wrapper.errors import LichError
-from lich_wrapper.git import Git, identity
+from lich_wrapper.git import USER, Git, configured, identity
 from lich_wrapper.update.plan import Plan
 from lich_wrapper.update.project import Project
 
@@ -70,7 +70,7 @@ def commit(plan: Plan, name: str, index: Path) -> Branch:
             break
     else:
         message = f"{title(plan)}\n\n{_TRAILER}: {plan.old}..{plan.new}\n"
-        author = project.git_with(**identity(project.git))
+        author = project.git_with(**identity(configured(project.git, *USER)))
         made = author("commit-tree", tree, "-p", project.head, stdin=message.encode())
     ref = f"refs/heads/{name}"
     project.git("update-ref", "-m", "lich update", ref, made, tips.get(ref, zero))

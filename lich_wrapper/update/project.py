@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from lich_wrapper.errors import LichError
 from lich_wrapper.git import Git, refusal
-from lich_wrapper.template.answers import ANSWERS_FILE, public, was_edited
+from lich_wrapper.template.answers import ANSWERS_FILE, parse_yaml, public, was_edited
 
 __all__ = ["Project", "Recorded"]
 
@@ -77,7 +77,7 @@ class Recorded:
         import yaml
 
         try:
-            content = yaml.safe_load(text)
+            content = parse_yaml(text)
         except yaml.YAMLError as problem:
             raise _damaged(file) from problem
         if not isinstance(content, dict) or not {"_commit", "_src_path"} <= content.keys():

@@ -68,6 +68,31 @@ def test_files_that_name_their_origin_are_the_ones_that_copier_makes(
     assert snapshot(tmp_path / "a/x") == snapshot(tmp_path / "b/x")
 
 
+def test_folders_that_a_loop_makes_are_the_ones_that_copier_makes(
+    lich: Lich, small: Tree, tmp_path: Path
+) -> None:
+    loop = "{% yield x from ['a', 'b'] %}{{ x }}{% endyield %}"
+    small.write({f"template/{loop}/{loop.replace('x', 'y')}.txt.jinja": "{{ x }} {{ y }}"})
+    small.write({f"template/{loop}/{loop.replace('x', 'z')}.txt.jinja": "{{ x }} {{ z }}"})
+    small.commit("v1.1.0")
+    assert lich("init", tmp_path / "a/x", "--template", small.path, "-l").code == 0
+    copier_copy(small.path, tmp_path / "b/x", "-l")
+
+    assert snapshot(tmp_path / "a/x") == snapshot(tmp_path / "b/x")
+    assert (tmp_path / "a/x/b/a.txt").read_text() == "b a"
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_a_release_is_recorded_by_the_name_that_git_gives_its_commit(
+    lich: Lich, small: Tree, tmp_path: Path, annotated: bool
+) -> None:
+    small.git("tag", *(["-a", "-m", "Of the same commit"] if annotated else []), "v1.0.1")
+    named = small.git("describe", "--tags")
+    assert lich("init", tmp_path / "app", "--template", small.path, "-l").code == 0
+
+    assert f"_commit: {named}\n" in (tmp_path / "app/.copier-answers.yml").read_text()
+
+
 def test_the_newest_release_is_taken_unless_a_version_is_asked_for(
     lich: Lich, small: Tree, tmp_path: Path
 ) -> None:
