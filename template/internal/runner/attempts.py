@@ -138,7 +138,7 @@ def describe(error: BaseException) -> str:
 
 
 def pause(duration: timedelta) -> timedelta:
-    """Return how long a workflow waits that asks for `duration`: less in tests (`MAX_SLEEP`)."""
+    """Return how long a pause of `duration` lasts: less in tests (`MAX_SLEEP`)."""
     longest = get_settings().max_sleep
     return duration if longest is None else min(duration, timedelta(seconds=longest))
 
@@ -154,6 +154,6 @@ def backoff(attempt: int, policy: Policy, generator: random.Random | None = None
     Jitter keeps jobs that failed together from coming back together.
     """
     # 2 to the power of 25 seconds is a year: no pause is longer, however many attempts there are.
-    mean: timedelta = min(policy.first_backoff * 2 ** min(attempt - 1, 25), policy.max_backoff)
+    mean = pause(min(policy.first_backoff * 2 ** min(attempt - 1, 25), policy.max_backoff))
     jitter = (generator or random.Random()).uniform(0.5, 1.5)  # noqa: S311 - no secret
     return mean * jitter

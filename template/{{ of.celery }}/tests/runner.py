@@ -64,10 +64,8 @@ class Worker:
 
     def start(self, **environment: str) -> None:
         """Start it, and wait until it listens."""
-        celery = [sys.executable, "-m", "celery", "-A", "tests.celery_app"]
-        options = ["-l", "INFO", "--without-mingle", "--without-gossip"]
         self.log.write_bytes(b"")
-        self.process = start([*celery, "worker", *options], self.log, environment)
+        self.process = start([sys.executable, "-m", "tests.worker"], self.log, environment)
         until(lambda: " ready." in self.log.read_text())
 
     def kill(self) -> None:

@@ -27,6 +27,7 @@ from internal.runner import (
     enqueue_many,
     jobs_loop,
     schedules,
+    watchdog,
     worker,
 )
 from internal.runner.registry import Registry
@@ -125,20 +126,18 @@ async def test_a_job_that_blocks_the_event_loop_is_named_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(jobs_loop, "BLOCKED", 0.1)
+    monkeypatch.setattr(watchdog, "LIMIT", 0.1)
     loop = jobs_loop.JobsLoop(threads=1)
     monkeypatch.setattr(activity, "jobs_loop", lambda: loop)
-    watching = asyncio.create_task(loop.watch())
+    blocking = uuid4().hex
     async with workers(temporal, own_queue):
         results = [
-            temporal.execute_workflow(
-                kind, {}, id=uuid4().hex, task_queue=own_queue.temporal_task_queue
-            )
-            for kind in ("test-blocking", "test-add")
+            temporal.execute_workflow(kind, {}, id=job_id, task_queue=own_queue.temporal_task_queue)
+            for kind, job_id in (("test-blocking", blocking), ("test-add", uuid4().hex))
         ]
         assert await asyncio.gather(*results) == [None, {"total": 3}]
-    watching.cancel()
-    assert "test-blocking (tests/jobs/promises.py) blocks the event loop" in caplog.text
+    problem = f"test-blocking ({blocking}) blocks the event loop in tests/jobs/promises.py, line"
+    assert problem in caplog.text
 
 
 async def test_what_could_not_be_enqueued_is_named(

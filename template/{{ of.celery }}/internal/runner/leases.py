@@ -1,20 +1,16 @@
 """How a worker holds the jobs it runs: it renews their leases every half second, from a thread.
 
 Without a renewal a lease expires, and another worker takes the job. The answer to a renewal
-carries a cancellation request. The same thread watches the event loop: code that blocks it is named
-in the log.
+carries a cancellation request. A job that blocks the event loop beyond its timeout ends the worker.
 """
 
 import asyncio
 import logging
 import os
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -23,16 +19,14 @@ from redis import RedisError
 from internal.runner import records
 from internal.runner.records import Taken
 from internal.runner.states import Progress
+from internal.runner.watchdog import Watchdog
 
 RENEW_INTERVAL = 0.5
-BLOCKED = 2.0
-"""After so many seconds, code that blocks the event loop is named in the log."""
+"""The seconds between two renewals."""
 
 GRACE = 30.0
 """A job that blocks the event loop for so long after its timeout ends the process."""
 
-_PROJECT = str(Path(__file__).parent.parent.parent)
-_RUNNER = str(Path(__file__).parent)
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +53,11 @@ class Held:
     heard: float = field(default_factory=time.monotonic)
 
     @property
+    def name(self) -> str:
+        """Its kind and its id, for messages."""
+        return f"{self.kind} ({self.job_id})"
+
+    @property
     def progress(self) -> Progress | None:
         """How far the job has come."""
         return (self.reporting and self.reporting.progress) or self.taken.progress
@@ -79,29 +78,28 @@ class Held:
 class Leases(threading.Thread):
     """Renews the leases of all jobs that an event loop runs."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, loop_thread: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(name="leases", daemon=True)
         self.held: dict[str, Held] = {}
         self._loop = loop
-        self._loop_thread = loop_thread
-        self._answered = time.monotonic()
-        self._asked = False
-        self._named = False
+        self._watchdog = Watchdog(loop, self._name_of)
         self._ended = threading.Event()
         self._redis = records.connect()
 
     def run(self) -> None:
         """Renew until the end."""
+        self._watchdog.start()
         while not self._ended.wait(RENEW_INTERVAL):
             try:
                 self._renew(list(self.held.values()))
-                self._watch()
+                self._end_if_stuck()
             except Exception:  # noqa: BLE001 - whatever it is, the next round tries again
                 _log.exception("the leases could not be renewed")
 
     def end(self) -> None:
         """Renew no more."""
         self._ended.set()
+        self._watchdog.end()
 
     def _renew(self, jobs: Collection[Held]) -> None:
         if not jobs:
@@ -124,40 +122,14 @@ class Leases(threading.Thread):
         if self.held.get(job.job_id) is job:
             job.stop(status)
 
-    def _watch(self) -> None:
-        if not self._asked:
-            self._asked = True
-            self._loop.call_soon_threadsafe(self._answer)
-        blocked = time.monotonic() - self._answered
-        if blocked > BLOCKED:
-            self._name_blocking_job(blocked)
-
-    def _answer(self) -> None:
-        self._asked = self._named = False
-        self._answered = time.monotonic()
-
-    def _name_blocking_job(self, blocked: float) -> None:
+    def _end_if_stuck(self) -> None:
         task = asyncio.current_task(self._loop)
         job = self.held.get(task.get_name()) if task else None
-        if not self._named:
-            self._named = True
-            _log.error(
-                "the event loop is blocked since %.0f s by %s%s: other jobs wait. Use `def run`,"
-                " or await asyncio.to_thread(...), for code that blocks.",
-                blocked,
-                f"{job.kind} ({job.job_id})" if job else "a job",
-                self._place(),
-            )
-        if job and blocked > job.timeout + GRACE:
-            _log.critical("%s blocks the event loop: the worker ends", job.job_id)
+        if job and self._watchdog.silence > job.timeout + GRACE:
+            _log.critical("%s blocks the event loop: the worker ends", job.name)
             logging.shutdown()
             os._exit(1)
 
-    def _place(self) -> str:
-        """Return where the event loop's thread is in the project's own code."""
-        for frame, line in traceback.walk_stack(sys._current_frames().get(self._loop_thread)):
-            file = frame.f_code.co_filename
-            own = file.startswith(_PROJECT) and not file.startswith((_RUNNER, sys.prefix))
-            if own:
-                return f" in {Path(file).relative_to(_PROJECT)}, line {line}"
-        return ""
+    def _name_of(self, task: asyncio.Task[Any]) -> str | None:
+        job = self.held.get(task.get_name())
+        return job.name if job else None

@@ -107,9 +107,8 @@ class Pool(BasePool):
         self._loop = asyncio.new_event_loop()
         limit = sum(queues.concurrency(queue, int(self.limit or 1)) for queue in queues.taken())
         self._loop.set_default_executor(ThreadPoolExecutor(limit + THREADS))
-        thread = threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True)
-        thread.start()
-        self._leases = Leases(self._loop, thread.ident or 0)
+        threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
+        self._leases = Leases(self._loop)
         self._leases.start()
 
     def register_with_event_loop(self, hub: Any) -> None:

@@ -25,7 +25,7 @@ async def lifespan() -> AsyncIterator[None]:
     global _pool
     _pool = Pool()
     schedules = pool.schedules(enqueue)
-    watchdog = Watchdog(lambda job_id: _pool.describe(job_id))
+    watchdog = Watchdog(asyncio.get_running_loop(), _pool.name_of)
     watchdog.start()
     yield
     watchdog.end()

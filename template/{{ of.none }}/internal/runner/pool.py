@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from cronsim import CronSim
 from pydantic import JsonValue
@@ -15,7 +16,7 @@ from internal.config import get_settings
 from internal.runner.attempts import Attempt, Enqueue, backoff, call, describe, is_last, to_json
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.durable import DurableContext, Step
-from internal.runner.registry import file_of, registry
+from internal.runner.registry import registry
 from internal.runner.states import ENDED, JobInfo, JobState
 
 DRAIN_TIMEOUT = 25.0
@@ -106,11 +107,10 @@ class Pool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def describe(self, job_id: str) -> str | None:
-        """Return a job's kind and file."""
-        if run := self.runs.get(job_id.partition(".")[0]):
-            return f"{run.info.kind} ({file_of(type(run.definition))})"
-        return None
+    def name_of(self, task: asyncio.Task[Any]) -> str | None:
+        """Return the kind and the id of the job that a task runs."""
+        run = self.runs.get(task.get_name())
+        return f"{run.info.kind} ({run.info.id})" if run else None
 
     def queue(self, name: str) -> Queue:
         """Return the limits of a queue."""
@@ -183,6 +183,8 @@ class _Context(DurableContext):
     async def execute(
         self, function: Callable[..., object], context: Attempt, **arguments: object
     ) -> object:
+        if task := asyncio.current_task():
+            task.set_name(self.key)
         async with self._queue.slots:
             await self._queue.wait_for_turn()
             return await super().execute(function, context, **arguments)

@@ -19,7 +19,7 @@ from internal.runner.attempts import Attempt, call, to_json
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.jobs_loop import jobs_loop
 from internal.runner.messages import WORKER_STOPPED, Call, Outcome
-from internal.runner.registry import file_of, registry
+from internal.runner.registry import registry
 from internal.runner.signatures import arguments_from_json
 from internal.runner.states import Progress
 
@@ -69,7 +69,7 @@ async def run_attempt(args: Sequence[RawValue]) -> Outcome:
     _log.info("%s begins, attempt %d", activity_type, given.attempt)
     heartbeats = asyncio.create_task(_send_heartbeats(progress))
     try:
-        result = await jobs_loop().run(attempt, f"{kind} ({file_of(type(definition))})")
+        result = await jobs_loop().run(attempt, f"{kind} ({activity.info().workflow_id})")
     except asyncio.CancelledError as error:
         details = activity.cancellation_details()
         if details and details.cancel_requested:

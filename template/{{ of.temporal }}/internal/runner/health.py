@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from internal.runner.jobs_loop import STUCK, jobs_loop
+from internal.runner.jobs_loop import jobs_loop
 
 INTERVAL = 5.0
 """The seconds between two questions to the server."""
@@ -46,7 +46,7 @@ class Health:
 
         And jobs can run.
         """
-        return self._answered - self._polled < POLL_EXPIRES and jobs_loop().silence < STUCK
+        return self._answered - self._polled < POLL_EXPIRES and not jobs_loop().stuck
 
     @property
     def ready(self) -> bool:

@@ -17,7 +17,6 @@ from internal.config import Settings, get_settings
 from internal.logs import configure_logging
 from internal.runner.connection import connect
 from internal.runner.health import Health
-from internal.runner.jobs_loop import jobs_loop
 from internal.runner.schedules import update_schedules
 from internal.runner.worker import build_workers, check_jobs, check_native
 
@@ -103,13 +102,11 @@ async def _prepare(settings: Settings, *, schedule: bool) -> list[Worker]:
 
 async def _run(workers: Sequence[Worker]) -> None:
     """Run workers until they are told to stop, or one of them fails: then all end."""
-    watching = asyncio.create_task(jobs_loop().watch())
     running = [asyncio.create_task(worker.run()) for worker in workers]
     done, others = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
     if others:
         await asyncio.gather(*(worker.shutdown() for worker in workers if worker.is_running))
         await asyncio.wait(others)
-    watching.cancel()
     for task in done:
         task.result()
 
