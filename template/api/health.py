@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from api.errors import Unavailable
 from internal import runner
 
 router = APIRouter(tags=["health"])
@@ -13,7 +14,7 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"model": Unavailable, "description": "They cannot."}})
 async def ready() -> dict[str, str]:
     """Tell that jobs can be enqueued; 503 means: send requests elsewhere for now."""
     await runner.check()

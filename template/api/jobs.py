@@ -3,17 +3,42 @@
 Every job of `internal/jobs` has a route `POST /jobs/KIND` whose body is the job's fields.
 """
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator
 
+from api.access import Client, requires
+from api.errors import CONFLICT, FOR_JOBS, NOT_FOUND
 from internal import runner
+from internal.access import Scope
 from internal.runner import Definition, JobInfo, JobPage, JobState
 from internal.runner.registry import registry
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=FOR_JOBS)
+
+FURTHEST = timedelta(days=3_660)
+"""How far away the time of a job may be."""
+
+Enqueuer = Annotated[Client, requires(Scope.ENQUEUE)]
+Reader = Annotated[Client, requires(Scope.READ, Scope.OPERATE)]
+Operator = requires(Scope.OPERATE)
+
+
+def _check_time(at: datetime) -> datetime:
+    if at - datetime.now(UTC) > FURTHEST:
+        raise ValueError("a job cannot wait for more than ten years")
+    return at
+
+
+def _check_text(body: Any) -> Any:
+    """Refuse what Python reads, but JSON cannot say: NaN, Infinity, halves of characters."""
+    json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    return body
+
 
 IdempotencyKey = Annotated[
     str | None,
@@ -24,9 +49,11 @@ IdempotencyKey = Annotated[
     ),
 ]
 At = Annotated[
-    AwareDatetime | None,
+    Annotated[AwareDatetime, AfterValidator(_check_time)] | None,
     Query(description="Do not run the job before this time, such as 2030-01-31T08:00:00Z."),
 ]
+
+_JSON = BeforeValidator(_check_text)
 
 BATCH = 10_000
 """How many jobs one request may enqueue."""
@@ -39,10 +66,10 @@ class Accepted(BaseModel):
     url: str
 
 
-@router.get("")
+@router.get("", dependencies=[Operator])
 async def list_jobs(
     state: JobState | None = None,
-    kind: str | None = None,
+    kind: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(max_length=1_000)] = None,
 ) -> JobPage:
@@ -50,19 +77,28 @@ async def list_jobs(
     return await runner.list_jobs(state=state, kind=kind, limit=limit, cursor=cursor)
 
 
-@router.get("/{job_id}")
-async def get_job(job_id: str) -> JobInfo:
+@router.get("/{job_id}", responses=NOT_FOUND)
+async def get_job(job_id: str, client: Reader) -> JobInfo:
     """Return a job's state, progress, result and error."""
-    return await runner.get(job_id)
+    job = await runner.get(job_id)
+    client.require_visible(job)
+    return job
 
 
-@router.post("/{job_id}/cancel", status_code=202)
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    dependencies=[Operator],
+    responses=NOT_FOUND | CONFLICT,
+)
 async def cancel_job(job_id: str) -> JobInfo:
     """Request that a job stops; 409 if it has already ended."""
     return await runner.cancel(job_id)
 
 
-@router.post("/{job_id}/retry", status_code=202)
+@router.post(
+    "/{job_id}/retry", status_code=202, dependencies=[Operator], responses=NOT_FOUND | CONFLICT
+)
 async def retry_job(job_id: str) -> JobInfo:
     """Run a failed or cancelled job again under its old id; 409 for any other."""
     return await runner.retry(job_id)
@@ -75,17 +111,19 @@ def _route(definition: type[Definition]) -> Callable[..., Any]:
         job: Any,
         request: Request,
         response: Response,
+        client: Enqueuer,
         idempotency_key: IdempotencyKey = None,
         at: At = None,
     ) -> Accepted:
-        accepted = _accepted(request, await runner.enqueue(job, key=idempotency_key, at=at))
+        enqueued = await runner.enqueue(job, key=idempotency_key, at=at, enqueued_by=client.name)
+        accepted = _accepted(request, enqueued)
         response.headers["Location"] = accepted.url
         return accepted
 
     # FastAPI reads the body's schema from here.
     without_fields = all(not field.is_required() for field in definition.model_fields.values())
     body = Body(default_factory=definition) if without_fields else Body()
-    enqueue.__annotations__["job"] = Annotated[definition, body]
+    enqueue.__annotations__["job"] = Annotated[definition, body, _JSON]
     return enqueue
 
 
@@ -93,16 +131,19 @@ def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
     """Return the function behind the route that enqueues many jobs of a kind."""
 
     async def enqueue_many(
-        jobs: Any, request: Request, idempotency_key: IdempotencyKey = None, at: At = None
+        jobs: Any,
+        request: Request,
+        client: Enqueuer,
+        idempotency_key: IdempotencyKey = None,
+        at: At = None,
     ) -> list[Accepted]:
-        if idempotency_key is None:
-            enqueued = await runner.enqueue_many(jobs, at=at)
-        else:
-            keyed = {f"{idempotency_key}-{number}": job for number, job in enumerate(jobs)}
-            enqueued = await runner.enqueue_many(keyed, at=at)
+        if idempotency_key is not None:
+            jobs = {f"{idempotency_key}-{number}": job for number, job in enumerate(jobs)}
+        enqueued = await runner.enqueue_many(jobs, at=at, enqueued_by=client.name)
         return [_accepted(request, job) for job in enqueued]
 
-    enqueue_many.__annotations__["jobs"] = Annotated[list[definition], Body(max_length=BATCH)]  # type: ignore[valid-type]
+    body = Body(max_length=BATCH)
+    enqueue_many.__annotations__["jobs"] = Annotated[list[definition], body, _JSON]  # type: ignore[valid-type]
     return enqueue_many
 
 

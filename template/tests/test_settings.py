@@ -9,7 +9,7 @@ import pytest
 from dotenv import dotenv_values
 from pydantic import AnyUrl, ValidationError
 
-from internal.config import Settings
+from internal.config import Settings, get_settings
 from internal.logs import JsonFormatter
 from tests.conftest import ROOT
 
@@ -19,7 +19,8 @@ EXAMPLE = ROOT / ".env.example"
 def test_the_example_names_every_setting_and_nothing_else() -> None:
     names = set(re.findall(r"^# ([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE))
     of_compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
-    assert names == {name.upper() for name in Settings.model_fields} | of_compose
+    of_uvicorn = {"FORWARDED_ALLOW_IPS"}
+    assert names == {name.upper() for name in Settings.model_fields} | of_compose | of_uvicorn
 
 
 def test_the_example_is_valid_as_it_is() -> None:
@@ -43,6 +44,16 @@ def test_a_wrong_mail_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("SMTP_URL", "http://mail.example.com")
     with pytest.raises(ValidationError, match="smtp"):
         Settings()
+
+
+def test_production_needs_to_know_where_email_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_settings = get_settings.__wrapped__
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.delenv("SMTP_URL", raising=False)
+    with pytest.raises(SystemExit, match="SMTP_URL is not set, so e-mail would not be sent"):
+        read_settings()
+    monkeypatch.setenv("SMTP_URL", "outbox:")
+    assert read_settings().mail_server is None
 
 
 def test_a_password_is_not_shown() -> None:

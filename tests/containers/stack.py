@@ -20,6 +20,9 @@ __all__ = ["Job", "Stack", "override"]
 
 Job = dict[str, Any]
 
+TOKEN = "the-token-of-the-tests"
+"""With it, the API of a stack may be used."""
+
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -92,7 +95,9 @@ class Stack:
     @contextmanager
     def api(self) -> Iterator[httpx2.Client]:
         """Talk to the API."""
-        with httpx2.Client(base_url=self.url("api", 8000), timeout=30) as client:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        url = self.url("api", 8000)
+        with httpx2.Client(base_url=url, headers=headers, timeout=30) as client:
             until(lambda: _answers(client), 120)
             yield client
 

@@ -7,6 +7,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import httpx2
@@ -15,7 +16,7 @@ from copier import run_copy
 
 from tests.containers import stand_ins
 from tests.containers.engine import Engine
-from tests.containers.stack import Stack, override
+from tests.containers.stack import TOKEN, Stack, override
 from tests.kit.answers import EVERY_RUNNER, Answers, name_of
 from tests.kit.waiting import until
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.slow
 MB = 1_000_000
 ENV = """
 SMTP_URL=smtp://mail:1025
+API_KEYS=tests:enqueue,read,operate:""" + sha256(TOKEN.encode()).hexdigest() + """
 RABBITMQ_PASSWORD=a-password-of-the-tests
 FLOWER_BASIC_AUTH=user:a-password-of-the-tests
 """

@@ -6,7 +6,7 @@ from pydantic import EmailStr, Field
 
 from internal.config import get_settings
 from internal.runner import Job, JobContext, Policy
-from internal.services.email import send_email
+from internal.services.email import UNSENDABLE, send_email
 
 
 class SendEmail(Job):
@@ -17,7 +17,9 @@ class SendEmail(Job):
     policy = Policy(timeout=timedelta(seconds=30), attempts=300)
 
     to: EmailStr = Field(examples=["ada@example.com"])
-    subject: str = Field(min_length=1, max_length=200, pattern=r"^[^\r\n]*$", examples=["Welcome"])
+    subject: str = Field(
+        min_length=1, max_length=200, pattern=rf"^[^{UNSENDABLE}]*$", examples=["Welcome"]
+    )
     body: str = Field(default="", max_length=100_000, examples=["Good to see you."])
 
     async def run(self, ctx: JobContext) -> bool:

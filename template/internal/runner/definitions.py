@@ -87,9 +87,11 @@ class Definition(BaseModel):
                 f"{cls.__name__}.kind is {kind!r}: use lower-case letters, digits and hyphens."
             )
 
-    def job_id(self, key: str | None) -> str:
-        """Return the job's id: the same kind and idempotency key give the same one."""
-        return f"{self.kind}-{key or uuid4().hex}"
+    def job_id(self, key: str | None, enqueued_by: str | None = None) -> str:
+        """Return the job's id: the same kind, client and idempotency key give the same one."""
+        # No client has a tilde in its name.
+        client = f"{enqueued_by}~" if enqueued_by else ""
+        return f"{self.kind}-{client}{key or uuid4().hex}"
 
     def input(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

@@ -22,7 +22,7 @@ class JobConflict(Exception):
 
 
 class KeyReused(ValueError):
-    """The idempotency key belongs to a job with another input."""
+    """The idempotency key belongs to a job with another input, or to one of somebody else."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"Job {job_id} was enqueued with another input: use another key for this.")

@@ -37,6 +37,8 @@ class JobInfo(BaseModel):
     state: JobState
     progress: Progress | None = None
     result: JsonValue = None
+    enqueued_by: str | None = None
+    """The client of the API that it belongs to; none if code or a schedule enqueued it."""
     error: str | None = None
     """Why the job failed or, while it has not ended, why its last attempt did."""
 

@@ -1,12 +1,14 @@
 """E-mail by SMTP, or into the local outbox while there is no server."""
 
 import os
+import re
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import aiosmtplib
+from email_validator import EmailNotValidError, validate_email
 from pydantic import AnyUrl
 
 from internal.config import Settings
@@ -17,8 +19,12 @@ TIMEOUT = 20.0
 """How long, in seconds, each step of the talk with the mail server may take."""
 
 
+UNSENDABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029"
+"""What a header cannot hold, as between brackets of a regular expression: it would end the line."""
+
+
 class EmailRejected(PermanentError):
-    """The mail server will never take this message."""
+    """No mail server, or not this one, will ever take this message."""
 
 
 class MailServerUnavailable(Exception):
@@ -34,13 +40,16 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
 
     Raises `EmailRejected` or `MailServerUnavailable`.
     """
+    if re.search(f"[{UNSENDABLE}]", subject):
+        raise EmailRejected("The subject holds a line break or another control character")
     name = quote(key, safe="")
+    sender = _address(settings.mail_from)
     message = EmailMessage()
-    message["From"] = settings.mail_from
-    message["To"] = to
+    message["From"] = sender
+    message["To"] = _address(to)
     message["Subject"] = subject
     message["Date"] = formatdate()
-    message["Message-ID"] = f"<{name}@{settings.mail_from.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{name}@{sender.rpartition('@')[2]}>"
     message.set_content(body)
 
     async with connect(settings.data_dir) as database:
@@ -48,13 +57,22 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
         async with database.execute(query, (message["Message-ID"],)) as cursor:
             if await cursor.fetchone():
                 return
-        if settings.smtp_url:
-            await _deliver(message, settings.smtp_url)
+        if settings.mail_server:
+            await _deliver(message, settings.mail_server)
         else:
             _write(message, settings.outbox_dir / f"{name}.eml")
         await database.execute(
             "INSERT OR IGNORE INTO deliveries (message_id) VALUES (?)", (message["Message-ID"],)
         )
+
+
+def _address(text: str) -> str:
+    """Return an address as a mail server wants it, with an international domain as punycode."""
+    try:
+        address = validate_email(text, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise EmailRejected(f"The address {text!r} is not valid: {error}") from error
+    return f"{address.local_part}@{address.ascii_domain}"
 
 
 async def _deliver(message: EmailMessage, url: AnyUrl) -> None:
@@ -71,6 +89,12 @@ async def _deliver(message: EmailMessage, url: AnyUrl) -> None:
             start_tls=True if url.username and not implicit_tls else None,
             timeout=TIMEOUT,
         )
+    except aiosmtplib.SMTPNotSupported as error:
+        if message["From"].isascii() and message["To"].isascii():
+            raise MailServerUnavailable(f"{url.host} lacks what is set: {error}") from error
+        raise EmailRejected(
+            f"{url.host} takes no addresses with other than ASCII characters before the @-sign"
+        ) from error
     except aiosmtplib.SMTPRecipientsRefused as error:
         refusal = error.recipients[0]
         raise _refused(refusal.code, refusal.message) from error

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from internal.config import get_settings
 from internal.runner import (
@@ -54,6 +54,19 @@ class Add(Job):
         for done, _ in enumerate(self.numbers, start=1):
             ctx.report(done, len(self.numbers))
         return Sum(total=sum(self.numbers))
+
+
+class Keep(Job):
+    """Take any fields."""
+
+    kind = "test-keep"
+    policy = QUICK
+
+    data: dict[str, JsonValue] = Field(default={})
+
+    async def run(self, ctx: JobContext) -> dict[str, JsonValue]:
+        """Return them."""
+        return self.data
 
 
 class Flaky(Job):

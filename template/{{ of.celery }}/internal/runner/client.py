@@ -41,26 +41,36 @@ async def check() -> None:
 
 
 async def enqueue(
-    job: Definition, *, key: str | None = None, at: datetime | None = None
+    job: Definition,
+    *,
+    key: str | None = None,
+    at: datetime | None = None,
+    enqueued_by: str | None = None,
 ) -> JobInfo:
     """Enqueue a job, to run now or, with a timezone-aware `at`, not before that time.
 
     The same kind, `key` and input give the job that is already there. Raises `KeyReused` for the
-    same key with another input, and `EngineUnavailable`.
+    same key with another input, and `EngineUnavailable`. `enqueued_by` is the client that the job
+    and its key belong to.
     """
-    record = record_of(job.job_id(key), job)
+    record = record_of(job.job_id(key, enqueued_by), job, enqueued_by)
     return await _in_thread(_enqueue, record, at.timestamp() if at else 0.0)
 
 
 async def enqueue_many(
-    jobs: Iterable[Definition] | Mapping[str, Definition], *, at: datetime | None = None
+    jobs: Iterable[Definition] | Mapping[str, Definition],
+    *,
+    at: datetime | None = None,
+    enqueued_by: str | None = None,
 ) -> list[JobInfo]:
     """Enqueue many jobs, those of a mapping under its keys, and return them in order.
 
     Raises `KeyReused`, and enqueues nothing, if a key belongs to a job with another input, and
     `NotEnqueued`, which names the jobs that may be missing.
     """
-    new = [record_of(job.job_id(key), job) for key, job in named_jobs(jobs)]
+    new = [
+        record_of(job.job_id(key, enqueued_by), job, enqueued_by) for key, job in named_jobs(jobs)
+    ]
     if isinstance(jobs, Mapping):
         await _in_thread(_require_same, new)
     return await _in_thread(_enqueue_many, new, at.timestamp() if at else 0.0)
@@ -119,7 +129,16 @@ def _enqueue(record: Record, due: float) -> JobInfo:
     if due <= time.time():
         with _withdrawn_unless_sent(record.id):
             messages.send(Message(record.id, record.task, record.queue))
-    return JobInfo(id=record.id, kind=record.kind, state=JobState.QUEUED)
+    return _queued(record)
+
+
+def _queued(record: Record) -> JobInfo:
+    return JobInfo(
+        id=record.id,
+        kind=record.kind,
+        state=JobState.QUEUED,
+        enqueued_by=record.enqueued_by or None,
+    )
 
 
 def _enqueue_many(new: list[Record], due: float) -> list[JobInfo]:
@@ -144,7 +163,7 @@ def _enqueue_batch(batch: list[Record], due: float, connection: Any) -> list[Job
             raise KeyReused(record.id)
         if known is True:
             unsent.append(Message(record.id, record.task, record.queue))
-            known = JobInfo(id=record.id, kind=record.kind, state=JobState.QUEUED)
+            known = _queued(record)
         jobs.append(known)
     if due <= time.time():
         messages.publish_all(connection, unsent)

@@ -81,7 +81,8 @@ local function forget(id)
 end
 
 local function info(id)
-  return redis.call('HMGET', key(id), 'kind', 'state', 'progress', 'result', 'error')
+  return redis.call('HMGET', key(id), 'kind', 'state', 'progress', 'result', 'error',
+    'enqueued_by')
 end
 
 local function message(id)
@@ -122,13 +123,16 @@ end
 
 local steps = {}
 
-function steps.create(id, kind, queue, task, input, due)
-  local known = get(id, 'input')
+function steps.create(id, kind, queue, task, input, due, enqueued_by)
+  local known, known_by = unpack(redis.call('HMGET', key(id), 'input', 'enqueued_by'))
   if not known then
     create(id, kind, queue, task, input, due)
+    if enqueued_by ~= '' then
+      redis.call('HSET', key(id), 'enqueued_by', enqueued_by)
+    end
     return {'new'}
   end
-  if known ~= input then
+  if known ~= input or (known_by or '') ~= enqueued_by then
     return {'other'}
   end
   redis.call('HSET', key(id), 'shared', 1)

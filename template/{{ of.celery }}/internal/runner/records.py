@@ -56,6 +56,7 @@ class Record:
     """The name of the Celery task that runs it."""
     input: str
     """JSON: the fields of a job, or the `Call` of a native task."""
+    enqueued_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def create(record: Record, due: float = 0.0) -> Step[JobInfo | bool]:
         return _info(record.id, raw[1:]) if raw[0] == "same" else raw[0] == "new"
 
     fields = (record.kind, record.queue, record.task, record.input)
-    return Step(("create", record.id, *fields, _ms(due)), answer)
+    return Step(("create", record.id, *fields, _ms(due), record.enqueued_by), answer)
 
 
 def take(
@@ -300,7 +301,7 @@ def prefix() -> str:
 
 
 def _info(job_id: str, fields: Sequence[Any]) -> JobInfo:
-    kind, state, progress, result, error = fields
+    kind, state, progress, result, error, enqueued_by = fields
     if state is None:
         raise JobNotFound(job_id)
     return JobInfo(
@@ -310,6 +311,7 @@ def _info(job_id: str, fields: Sequence[Any]) -> JobInfo:
         progress=_progress(progress),
         result=json.loads(result) if result else None,
         error=error or None,
+        enqueued_by=enqueued_by or None,
     )
 
 

@@ -110,10 +110,11 @@ def task_name(kind: str) -> str:
     return f"jobs.{kind}"
 
 
-def record_of(job_id: str, job: Definition) -> Record:
+def record_of(job_id: str, job: Definition, enqueued_by: str | None = None) -> Record:
     """Return what is written of a job."""
     text = json.dumps(job.input(), sort_keys=True)
-    return Record(job_id, job.kind, job.policy.queue, task_name(job.kind), text)
+    task = task_name(job.kind)
+    return Record(job_id, job.kind, job.policy.queue, task, text, enqueued_by or "")
 
 
 def _due(countdown: float | None, eta: datetime | None) -> float:

@@ -45,22 +45,30 @@ async def check() -> None:
 
 
 async def enqueue(
-    job: Definition, *, key: str | None = None, at: datetime | None = None
+    job: Definition,
+    *,
+    key: str | None = None,
+    at: datetime | None = None,
+    enqueued_by: str | None = None,
 ) -> JobInfo:
     """Enqueue a job, to run now or, with a timezone-aware `at`, not before that time.
 
     The same kind, `key` and input give the job that is already there. Raises `KeyReused` for the
-    same key with another input.
+    same key with another input. `enqueued_by` is the client that the job and its key belong to.
     """
-    job_id = job.job_id(key)
+    job_id = job.job_id(key, enqueued_by)
     if job_id not in _pool.runs:
-        return _pool.start(job_id, job, enqueue, due=at.timestamp() if at else 0.0)
-    _require_same(job_id, job)
+        due = at.timestamp() if at else 0.0
+        return _pool.start(job_id, job, enqueue, due=due, enqueued_by=enqueued_by)
+    _require_same(job_id, job, enqueued_by)
     return _pool.runs[job_id].current()
 
 
 async def enqueue_many(
-    jobs: Iterable[Definition] | Mapping[str, Definition], *, at: datetime | None = None
+    jobs: Iterable[Definition] | Mapping[str, Definition],
+    *,
+    at: datetime | None = None,
+    enqueued_by: str | None = None,
 ) -> list[JobInfo]:
     """Enqueue many jobs, those of a mapping under its keys, and return them in order.
 
@@ -68,9 +76,9 @@ async def enqueue_many(
     """
     named = named_jobs(jobs)
     for key, job in named:
-        if key and job.job_id(key) in _pool.runs:
-            _require_same(job.job_id(key), job)
-    return [await enqueue(job, key=key, at=at) for key, job in named]
+        if key and (job_id := job.job_id(key, enqueued_by)) in _pool.runs:
+            _require_same(job_id, job, enqueued_by)
+    return [await enqueue(job, key=key, at=at, enqueued_by=enqueued_by) for key, job in named]
 
 
 async def get(job_id: str) -> JobInfo:
@@ -119,7 +127,13 @@ async def retry(job_id: str) -> JobInfo:
     if run.info.state not in (JobState.FAILED, JobState.CANCELLED):
         raise JobConflict(run.info, "retried")
     del _pool.runs[job_id]
-    return _pool.start(job_id, run.definition, enqueue, steps=without_failures(run.steps))
+    return _pool.start(
+        job_id,
+        run.definition,
+        enqueue,
+        steps=without_failures(run.steps),
+        enqueued_by=run.info.enqueued_by,
+    )
 
 
 def _known(job_id: str) -> Run:
@@ -129,6 +143,7 @@ def _known(job_id: str) -> Run:
         raise JobNotFound(job_id) from None
 
 
-def _require_same(job_id: str, job: Definition) -> None:
-    if _pool.runs[job_id].definition != job:
+def _require_same(job_id: str, job: Definition, enqueued_by: str | None) -> None:
+    run = _pool.runs[job_id]
+    if run.definition != job or run.info.enqueued_by != enqueued_by:
         raise KeyReused(job_id)

@@ -86,12 +86,15 @@ class Pool:
         *,
         due: float = 0.0,
         steps: dict[int, Step] | None = None,
+        enqueued_by: str | None = None,
     ) -> JobInfo:
         """Run a job in a task of its own; `steps` are those that a workflow has done before."""
         ended = [known for known, run in self.runs.items() if run.info.state in ENDED]
         for known in ended[:-KEPT]:
             del self.runs[known]
-        info = JobInfo(id=job_id, kind=definition.kind, state=JobState.QUEUED)
+        info = JobInfo(
+            id=job_id, kind=definition.kind, state=JobState.QUEUED, enqueued_by=enqueued_by
+        )
         run = self.runs[job_id] = Run(definition, info, due, steps or {})
         run.task = asyncio.create_task(self._work(run, enqueue), name=job_id)
         return info

@@ -89,17 +89,23 @@ async def check() -> None:
 
 
 async def enqueue(
-    job: Definition, *, key: str | None = None, at: datetime | None = None
+    job: Definition,
+    *,
+    key: str | None = None,
+    at: datetime | None = None,
+    enqueued_by: str | None = None,
 ) -> JobInfo:
     """Enqueue a job, to run now or, with a timezone-aware `at`, not before that time.
 
     The same kind, `key` and input give the job that is already there. Raises `KeyReused` for the
-    same key with another input, and `EngineUnavailable`.
+    same key with another input, and `EngineUnavailable`. `enqueued_by` is the client that the job
+    and its key belong to.
     """
-    job_id = job.job_id(key)
+    job_id = job.job_id(key, enqueued_by)
     fields = job.input()
-    # Only a key can come again.
-    memo = {"input": _digest(fields)} if key else None
+    memo = {"enqueued_by": enqueued_by} if enqueued_by else {}
+    if key:  # Only a key can come again.
+        memo["input"] = _digest(fields)
     delay = at - datetime.now(UTC) if at else timedelta(0)
     async with _engine() as client:
         try:
@@ -110,18 +116,25 @@ async def enqueue(
                 task_queue=task_queue(get_settings(), job.policy.queue),
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 start_delay=delay if delay > timedelta(0) else None,
-                memo=memo,
+                memo=memo or None,
             )
         except WorkflowAlreadyStartedError:
             description = await client.get_workflow_handle(job_id).describe()
-            if memo and await description.memo_value("input", memo["input"]) != memo["input"]:
+            known = await _info(client, description)
+            if known.enqueued_by != enqueued_by or (
+                "input" in memo
+                and await description.memo_value("input", memo["input"]) != memo["input"]
+            ):
                 raise KeyReused(job_id) from None
-            return await _info(client, description)
-    return JobInfo(id=job_id, kind=job.kind, state=JobState.QUEUED)
+            return known
+    return JobInfo(id=job_id, kind=job.kind, state=JobState.QUEUED, enqueued_by=enqueued_by)
 
 
 async def enqueue_many(
-    jobs: Iterable[Definition] | Mapping[str, Definition], *, at: datetime | None = None
+    jobs: Iterable[Definition] | Mapping[str, Definition],
+    *,
+    at: datetime | None = None,
+    enqueued_by: str | None = None,
 ) -> list[JobInfo]:
     """Enqueue many jobs, those of a mapping under its keys, and return them in order.
 
@@ -141,7 +154,7 @@ async def enqueue_many(
         for number in waiting:
             key, job = named[number]
             try:
-                done[number] = await enqueue(job, key=key, at=at)
+                done[number] = await enqueue(job, key=key, at=at, enqueued_by=enqueued_by)
             except EngineUnavailable as error:
                 missing[number] = error
             except KeyReused as error:
@@ -149,7 +162,8 @@ async def enqueue_many(
 
     await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
     if missing:
-        ids = [job.job_id(key) for key, job in (named[number] for number in sorted(missing))]
+        lost = [named[number] for number in sorted(missing)]
+        ids = [job.job_id(key, enqueued_by) for key, job in lost]
         raise NotEnqueued(ids, next(iter(missing.values())))
     if reused:
         raise reused[0]
@@ -230,6 +244,7 @@ async def retry(job_id: str) -> JobInfo:
         arguments, steps = await input_and_steps(client, handle)
         definition = registry().kinds.get(description.workflow_type)
         memo = await description.memo()
+        kept = {name: memo[name] for name in ("input", "enqueued_by") if name in memo}
         try:
             await client.start_workflow(
                 description.workflow_type,
@@ -241,11 +256,16 @@ async def retry(job_id: str) -> JobInfo:
                     else description.task_queue
                 ),
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                memo={"input": memo["input"]} if "input" in memo else None,
+                memo=kept or None,
             )
         except WorkflowAlreadyStartedError as error:
             raise JobConflict(await get(job_id), "retried") from error
-    return JobInfo(id=job_id, kind=description.workflow_type, state=JobState.QUEUED)
+    return JobInfo(
+        id=job_id,
+        kind=description.workflow_type,
+        state=JobState.QUEUED,
+        enqueued_by=kept.get("enqueued_by"),
+    )
 
 
 async def _end_delay(handle: WorkflowHandle[Any, Any]) -> None:
@@ -305,6 +325,7 @@ async def _info(client: Client, description: WorkflowExecutionDescription) -> Jo
         state=state,
         progress=await _progress(client, description),
         result=result,
+        enqueued_by=await description.memo_value("enqueued_by", None, type_hint=str),
         error=error,
     )
 
@@ -359,6 +380,7 @@ async def _listed(execution: WorkflowExecution) -> JobInfo:
         kind=execution.workflow_type,
         state=state,
         progress=await execution.memo_value("progress", None, type_hint=Progress),
+        enqueued_by=await execution.memo_value("enqueued_by", None, type_hint=str),
         error=None if hide_error else await execution.memo_value("error", None, type_hint=str),
     )
 

@@ -1,0 +1,48 @@
+"""HTTP for uvicorn, with an end to slow requests: `uvicorn --http api.protocol:Protocol`."""
+
+import asyncio
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from internal.config import get_settings
+
+_UNFINISHED = (h11.IDLE, h11.SEND_BODY)
+
+
+class Protocol(H11Protocol):
+    """Closes a connection whose request is not here `REQUEST_TIMEOUT` seconds after its first byte.
+
+    Before the first request, and after the answer to one whose body did not end, this is so
+    without a byte; between requests there is uvicorn's own `--timeout-keep-alive`.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting unless the request is complete."""
+        super().data_received(data)
+        if self.conn.their_state in _UNFINISHED:
+            self._wait()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._timer is None:
+            timeout = get_settings().request_timeout
+            self._timer = self.loop.call_later(timeout, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
