@@ -23,9 +23,9 @@ from tests.kit.waiting import until
 pytestmark = pytest.mark.slow
 
 MB = 1_000_000
-ENV = """
+ENV = f"""
 SMTP_URL=smtp://mail:1025
-API_KEYS=tests:enqueue,read,operate:""" + sha256(TOKEN.encode()).hexdigest() + """
+API_KEYS=tests:enqueue,read,operate:{sha256(TOKEN.encode()).hexdigest()}
 RABBITMQ_PASSWORD=a-password-of-the-tests
 FLOWER_BASIC_AUTH=user:a-password-of-the-tests
 """
