@@ -25,7 +25,7 @@ async def lifespan() -> AsyncIterator[None]:
     global _pool
     _pool = Pool()
     schedules = pool.schedules(enqueue)
-    watchdog = Watchdog(asyncio.get_running_loop(), _pool.name_of)
+    watchdog = Watchdog(asyncio.get_running_loop(), lambda task: _pool.name_of(task))
     watchdog.start()
     yield
     watchdog.end()
