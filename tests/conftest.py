@@ -20,6 +20,12 @@ from tests.kit.repository import ROOT
 RELEASE = "v99.0.0"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow files, so that no worker is left with one when the others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's settings and identity out of the suite."""
@@ -27,6 +33,12 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
         del os.environ[name]
     os.environ |= projects.isolated_settings(tmp_path_factory.mktemp("settings"))
     os.environ["NO_COLOR"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let mypy analyse once what all generated projects have in common: their dependencies."""
+    os.environ["MYPY_CACHE_DIR"] = str(tmp_path_factory.getbasetemp() / "mypy")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,22 +2,21 @@
 
 import shutil
 import sys
-from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from tests.kit.processes import run, user_environment
-from tests.kit.repository import LICH, OWN_JOBS, PYTHON_VERSION, ROOT, RUNNERS
+from tests.kit.repository import LICH, OWN_JOBS, PYTHON_VERSION, RUNNERS
 from tests.kit.trees import Tree
 
 pytestmark = pytest.mark.slow
 
 
-def make(folder: Path, runner: str) -> Tree:
+def make(folder: Path, runner: str, template: Path) -> Tree:
     """Make a project with two jobs of its owner's, one file each."""
     python = f"python_version={PYTHON_VERSION}"
-    run(*LICH, "init", folder, "-l", "-t", runner, "-d", python, cwd=ROOT)
+    run(*LICH, "init", folder, "--template", template, "-l", "-t", runner, "-d", python)
     project = Tree(folder, init=False)
     for path in OWN_JOBS.glob("*.py"):
         shutil.copy(path, folder / "internal/jobs")
@@ -25,17 +24,19 @@ def make(folder: Path, runner: str) -> Tree:
     return project
 
 
-@pytest.mark.parametrize(("old", "new"), [*permutations(RUNNERS, 2)])
-def test_own_jobs_are_left_alone_by_a_switch_and_pass_their_tests(
-    old: str, new: str, tmp_path: Path
-) -> None:
-    project = make(tmp_path / "project", old)
-    run(*LICH, "update", "-t", new, cwd=project.path)
-    project.commit()
+@pytest.fixture(scope="module")
+def new(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
+    """A new project of each runner with the same jobs of its owner's."""
+    return {
+        runner: make(tmp_path_factory.mktemp(runner) / "project", runner, template)
+        for runner in RUNNERS
+    }
 
-    for path in OWN_JOBS.glob("*.py"):
-        assert (project.path / "internal/jobs" / path.name).read_bytes() == path.read_bytes()
-    # Real jobs, on the real engine and worker of the new runner.
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_own_jobs_pass_their_tests_on_every_runner(runner: str, new: dict[str, Tree]) -> None:
+    project = new[runner]
+    # Real jobs, on the real engine and worker of the runner.
     tests = ("tests/test_every_job.py", "tests/test_send_email.py")
     tested = run(
         sys.executable, "-m", "pytest", "-q", *tests,
@@ -46,10 +47,17 @@ def test_own_jobs_are_left_alone_by_a_switch_and_pass_their_tests(
     assert project.git("status", "--porcelain") == ""
 
 
-def test_a_project_comes_back_from_all_switches_as_it_was(tmp_path: Path) -> None:
-    project = make(tmp_path / "project", "temporal")
-    before = project.git("rev-parse", "HEAD^{tree}")
-    for runner in ("celery", "none", "temporal"):
+# Between them, the two ways lead from every runner to every other one.
+@pytest.mark.parametrize("runners", [RUNNERS, RUNNERS[::-1]], ids="-".join)
+def test_a_switched_project_is_like_a_new_one_and_has_its_own_jobs(
+    runners: tuple[str, ...], new: dict[str, Tree], template: Path, tmp_path: Path
+) -> None:
+    project = make(tmp_path / "project", runners[-1], template)
+    for runner in runners:
         run(*LICH, "update", "-t", runner, cwd=project.path)
         project.commit()
-    assert project.git("rev-parse", "HEAD^{tree}") == before
+        assert project.git("rev-parse", "HEAD^{tree}") == new[runner].git(
+            "rev-parse", "HEAD^{tree}"
+        )
+    for path in OWN_JOBS.glob("*.py"):
+        assert (project.path / "internal/jobs" / path.name).read_bytes() == path.read_bytes()
