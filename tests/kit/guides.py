@@ -167,18 +167,23 @@ class Reader:
         return processes.run(*command, cwd=self.project, environment=environment, timeout=TIMEOUT)
 
     def serve(self, script: str, roles: set[str]) -> None:
-        """Start what runs on, in the place of what ran the same before."""
+        """Start what runs on, in the place of what ran the same before.
+
+        What a guide before this one has started by the same commands still runs.
+        """
+        *before, last = script.strip().splitlines()
+        command = ["bash", "-euo", "pipefail", "-c", "\n".join([*before, f"exec {last}"])]
+        if any(p.args == command and p.poll() is None for p, _ in self.servers):
+            return
         for process, others in self.servers:
             if roles & others:
                 stop(process)
         self.servers = [(process, held) for process, held in self.servers if not roles & held]
-        *before, last = script.strip().splitlines()
         log = self.project.parent / f"{len(list(self.project.parent.glob('*.log')))}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["bash", "-euo", "pipefail", "-c", "\n".join([*before, f"exec {last}"])],
-                cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                command, cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.servers.append((process, roles))
 
