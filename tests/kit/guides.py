@@ -57,6 +57,16 @@ class Untrue(AssertionError):
     """What the guide says is not true."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """A command that runs until it is stopped, and what of the project it runs."""
+
+    process: subprocess.Popen[bytes]
+    roles: set[str]
+    project: Path
+    script: str
+
+
 @dataclass
 class Reader:
     """Follows guides in a project, with `lich`, `uv` and the usual tools."""
@@ -66,7 +76,7 @@ class Reader:
     port: int
     environment: dict[str, str]
     runner: str
-    servers: list[tuple[subprocess.Popen[bytes], set[str]]] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
     job: str | None = None
     """The job that was last accepted."""
     aside: bool = False
@@ -97,8 +107,8 @@ class Reader:
         try:
             yield person
         finally:
-            for process, _ in person.servers:
-                stop(process)
+            for server in person.servers:
+                stop(server.process)
 
     def follow(self, text: str, name: str) -> None:
         """Do all that a guide says, from its first line to its last."""
@@ -171,21 +181,24 @@ class Reader:
 
         What a guide before this one has started by the same commands still runs.
         """
+        for server in self.servers:
+            same = (server.project, server.script) == (self.project, script)
+            if same and server.process.poll() is None:
+                until(lambda: self.serves(roles), TIMEOUT)
+                return
+        for server in self.servers:
+            if roles & server.roles:
+                stop(server.process)
+        self.servers = [server for server in self.servers if not roles & server.roles]
         *before, last = script.strip().splitlines()
-        command = ["bash", "-euo", "pipefail", "-c", "\n".join([*before, f"exec {last}"])]
-        if any(p.args == command and p.poll() is None for p, _ in self.servers):
-            return
-        for process, others in self.servers:
-            if roles & others:
-                stop(process)
-        self.servers = [(process, held) for process, held in self.servers if not roles & held]
         log = self.project.parent / f"{len(list(self.project.parent.glob('*.log')))}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                ["bash", "-euo", "pipefail", "-c", "\n".join([*before, f"exec {last}"])],
+                cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        self.servers.append((process, roles))
+        self.servers.append(Server(process, roles, self.project, script))
 
         def printed() -> str:
             return log.read_text(errors="replace")[-2000:]
@@ -198,7 +211,7 @@ class Reader:
 
     def serves(self, roles: set[str]) -> bool:
         """Tell whether what was started can be used."""
-        running = {role for process, held in self.servers for role in held}
+        running = {role for server in self.servers for role in server.roles}
         if API in roles:
             return status(f"http://127.0.0.1:{self.port}/readyz") == 200 or (
                 ENGINE not in running and status(f"http://127.0.0.1:{self.port}/livez") == 200
