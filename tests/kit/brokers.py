@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.kit.ports import free_port
+from tests.kit.processes import run
 from tests.kit.waiting import until
 
 # Debian's script on the PATH changes the user; the one behind it runs as the user who starts it.
@@ -50,6 +51,12 @@ class Server:
     def answers(self) -> bool:
         raise NotImplementedError
 
+    def refuse(self) -> None:
+        raise NotImplementedError
+
+    def accept(self) -> None:
+        raise NotImplementedError
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -81,6 +88,16 @@ class Server:
         assert self.process
         self.process.wait()
 
+    def empty(self) -> None:
+        """Put a new server in its place, which knows nothing."""
+        self.kill()
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self.log:
+                path.unlink()
+        self.start()
+
     def close(self) -> None:
         if self.process and self.process.poll() is None:
             self.kill()
@@ -105,6 +122,18 @@ class Redis(Server):
 
     def answers(self) -> bool:
         return self.reply(b"PING\r\n").startswith(b"+PONG")
+
+    def refuse(self) -> None:
+        """Take nothing new, as when the memory is used up."""
+        self._ask("CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1")
+
+    def accept(self) -> None:
+        """Take everything again."""
+        self._ask("CONFIG SET maxmemory 0")
+
+    def _ask(self, *commands: str) -> None:
+        for command in commands:
+            assert self.reply(f"{command}\r\n".encode()) == b"+OK\r\n"
 
 
 class RabbitMQ(Server):
@@ -145,6 +174,19 @@ class RabbitMQ(Server):
 
     def answers(self) -> bool:
         return self.reply(b"AMQP\x00\x00\x09\x01") != b""
+
+    def refuse(self) -> None:
+        """Take nothing new, as when the memory is used up."""
+        self._control("set_vm_memory_high_watermark", "absolute", "1MB")
+
+    def accept(self) -> None:
+        """Take everything again."""
+        self._control("set_vm_memory_high_watermark", "0.9")
+
+    def _control(self, *words: str) -> None:
+        environment = os.environ | self.environment()
+        program = Path(str(self.program())).with_name("rabbitmqctl")
+        run(program, *words, environment=environment, timeout=60)
 
     def close(self) -> None:
         super().close()

@@ -122,6 +122,8 @@ OF_THE_RUNNER = {
         "internal/celery_tasks.py",
         "internal/runner/batches.py",
         "internal/runner/celery_check.py",
+        "internal/runner/consumer.py",
+        "internal/runner/dead_letters.py",
         "internal/runner/durable.py",
         "internal/runner/execution.py",
         "internal/runner/job_tasks.py",

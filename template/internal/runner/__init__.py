@@ -24,6 +24,7 @@ from internal.runner.errors import (
     JobConflict,
     JobNotFound,
     KeyReused,
+    NotConfirmed,
     NotEnqueued,
     StepFailed,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "JobPage",
     "JobState",
     "KeyReused",
+    "NotConfirmed",
     "NotEnqueued",
     "PermanentError",
     "Policy",

@@ -35,6 +35,16 @@ class EngineUnavailable(ConnectionError):
     """Seconds after which a client may try again."""
 
 
+class NotConfirmed(EngineUnavailable):
+    """The engine may have taken a job or not: the same key gives one job in either case."""
+
+    def __init__(self, job_id: str, reason: object) -> None:
+        super().__init__(
+            f"It is not known whether job {job_id} was enqueued. {reason}. With the same key it can"
+            " be enqueued again, and will run once."
+        )
+
+
 class NotEnqueued(EngineUnavailable):
     """Some jobs of an `enqueue_many` were not enqueued.
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -71,6 +72,17 @@ def check() -> None:
     asyncio.run(runner.check())
 
 
+def post_all(kind: str, keys: list[str], **fields: object) -> list[int]:
+    """Post a job to the API under each key, all at once, and return the status codes."""
+
+    def post(key: str) -> int:
+        headers = {"Idempotency-Key": key}
+        return api.post(f"/jobs/{kind}", json=fields, headers=headers).status_code
+
+    with ThreadPoolExecutor(len(keys)) as threads:
+        return list(threads.map(post, keys))
+
+
 def post_email() -> tuple[int, dict[str, str]]:
     """Post an e-mail to the API, and return the status and the headers of its answer."""
     answer = api.post("/jobs/email", json={"to": "ada@example.com", "subject": "Hello"})
@@ -109,7 +121,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
         enqueue, enqueue_many, delay, delay_and_wait, job, jobs_of, cancel, retry, check,
-        post_email, send_and_wait, send_again, waiting, lose_message, nothing,
+        post_all, post_email, send_and_wait, send_again, waiting, lose_message, nothing,
     )
 }  # fmt: skip
 

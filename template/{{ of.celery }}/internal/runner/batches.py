@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from internal.config import get_settings
 from internal.runner.records import SCRIPT, SHA, TIMEOUT, Step, prefix
@@ -46,7 +46,7 @@ class Records:
             batch, self._waiting = self._waiting, []
             try:
                 answers = await self._execute([step for step, _ in batch])
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
                 answers = [error] * len(batch)
             for (_, waiting), answer in zip(batch, answers, strict=True):
                 if waiting.done():

@@ -5,9 +5,9 @@ A job's record (records.py) is what counts; its message tells a worker where to 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
@@ -121,14 +121,15 @@ def _check() -> None:
 
 
 def _enqueue(record: Record, due: float) -> JobInfo:
-    known = records.run(records.create(record, due))
+    known = records.enqueue(record, due)
     if known is False:
         raise KeyReused(record.id)
     if isinstance(known, JobInfo):
         return known
     if due <= time.time():
-        with _withdrawn_unless_sent(record.id):
-            messages.send(Message(record.id, record.task, record.queue))
+        message = Message(record.id, record.task, record.queue)
+        with records.withdrawn_unless_sent(record.id):
+            messages.send(message)
     return _queued(record)
 
 
@@ -147,7 +148,7 @@ def _enqueue_many(new: list[Record], due: float) -> list[JobInfo]:
         for first in range(0, len(new), BATCH):
             try:
                 jobs += _enqueue_batch(new[first : first + BATCH], due, connection)
-            except (RedisError, *messages.ERRORS) as error:
+            except messages.ERRORS as error:
                 raise NotEnqueued([record.id for record in new[len(jobs) :]], error) from error
     return jobs
 
@@ -186,19 +187,9 @@ def _retry(job_id: str) -> JobInfo:
     before, message, job = records.run(records.revive(job_id, without_failures(steps)))
     if before not in (JobState.FAILED, JobState.CANCELLED):
         raise JobConflict(job, "retried")
-    with _withdrawn_unless_sent(job_id, before):
+    with records.withdrawn_unless_sent(job_id, before):
         messages.send(message)
     return job
-
-
-@contextmanager
-def _withdrawn_unless_sent(job_id: str, before: JobState | None = None) -> Iterator[None]:
-    try:
-        yield
-    except Exception:
-        with suppress(RedisError):
-            records.run(records.withdraw(job_id, before))
-        raise
 
 
 async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

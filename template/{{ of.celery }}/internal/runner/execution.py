@@ -94,7 +94,7 @@ class _Context(DurableContext):
         with self._activity():
             self.error = "" if step.done else step.error or ""
             saved = records.save(self._held.job_id, self._held.owner, number, step)
-            if not await until_answered(self._held, lambda: self._kept.run(saved)):
+            if not await until_answered(lambda: self._kept.run(saved)):
                 self._held.stop("lost")
                 raise asyncio.CancelledError
 
@@ -140,29 +140,30 @@ class _Context(DurableContext):
             self._held.stop("suspend")
 
 
-async def until_answered(held: Held, step: Callable[[], Awaitable[bool]]) -> bool:
-    """Do a step of the records until Redis answers, but no longer than the lease lasts.
+async def until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
+    """Do a step of the records, as soon as Redis answers.
 
-    Until then no other worker takes the job, so that finished work is not done again.
+    The step itself finds out whether the job is still this worker's.
     """
+    waiting = False
     while True:
         try:
             return await step()
         except RedisError as error:
-            if held.expired:
-                _log.warning("the outcome cannot be written: %s", error)
-                return False
+            if not waiting:
+                _log.warning("what the job did cannot be written yet: %s", error)
+            waiting = True
             await asyncio.sleep(RENEW_INTERVAL)
 
 
 async def write_outcome(held: Held, kept: Records, outcome: Outcome) -> None:
     """Write down how a run ended."""
     step = records.finish(held.job_id, held.owner, outcome, held.progress)
-    if not await until_answered(held, lambda: kept.run(step)):
-        _log.warning("the outcome comes too late: the job is somebody else's")
+    if not await until_answered(lambda: kept.run(step)):
+        _log.warning("the outcome is not written: the job is not this worker's any more")
 
 
 async def give_back(held: Held, kept: Records, due: float = 0.0) -> None:
     """Queue a job again whose run does not count."""
     step = records.give_back(held.job_id, held.owner, held.progress, due)
-    await until_answered(held, lambda: kept.run(step))
+    await until_answered(lambda: kept.run(step))

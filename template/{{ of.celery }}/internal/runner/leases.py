@@ -1,14 +1,14 @@
 """How a worker holds the jobs it runs: it renews their leases every half second, from a thread.
 
-Without a renewal a lease expires, and another worker takes the job. The answer to a renewal
-carries a cancellation request. A job that blocks the event loop beyond its timeout ends the worker.
+Without a renewal a lease expires, and another worker takes the job; the answer to the next renewal
+says so, or carries a cancellation request. While Redis does not answer, jobs go on: in an outage of
+Redis nobody else can take them. A job that blocks the event loop beyond its timeout ends the worker.
 """
 
 import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -50,7 +50,6 @@ class Held:
     """Why the work is to stop: the job is "lost", to "cancel", to "suspend" or to "give back"."""
     reporting: Reporting | None = None
     work: asyncio.Task[Any] | None = None
-    heard: float = field(default_factory=time.monotonic)
 
     @property
     def name(self) -> str:
@@ -61,11 +60,6 @@ class Held:
     def progress(self) -> Progress | None:
         """How far the job has come."""
         return (self.reporting and self.reporting.progress) or self.taken.progress
-
-    @property
-    def expired(self) -> bool:
-        """Whether somebody else may have the job by now."""
-        return time.monotonic() - self.heard > records.LEASE_TIMEOUT
 
     def stop(self, status: str) -> None:
         """Cancel the work, once."""
@@ -109,13 +103,11 @@ class Leases(threading.Thread):
             statuses = records.run_all(steps, self._redis)
         except RedisError as error:
             _log.warning("leases cannot be renewed: %s", error)
-            statuses = [error] * len(jobs)
+            return
         for job, status in zip(jobs, statuses, strict=True):
             if isinstance(status, RedisError):
-                status = "lost" if job.expired else "held"
-            else:
-                job.heard = time.monotonic()
-            if status != "held":
+                _log.warning("the lease of %s cannot be renewed: %s", job.job_id, status)
+            elif status != "held":
                 self._loop.call_soon_threadsafe(self._stop, job, status)
 
     def _stop(self, job: Held, status: str) -> None:

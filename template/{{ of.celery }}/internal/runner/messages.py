@@ -6,13 +6,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from kombu.exceptions import ChannelError, OperationalError
+from redis import RedisError
 
 from internal.celery_app import app
 from internal.runner import queues
 from internal.runner.errors import EngineUnavailable
 from internal.runner.records import Message
 
-ERRORS = (OperationalError, OSError, RuntimeError)
+ERRORS = (OperationalError, ChannelError, RedisError, OSError, RuntimeError)
 """What kombu and its clients raise while the broker is away."""
 
 _declared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
@@ -20,8 +21,14 @@ _declared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 def send(message: Message) -> None:
     """Send a job's message; raise `EngineUnavailable`."""
-    with broker(), app.producer_or_acquire() as producer:
-        publish(producer, message)
+    with broker():
+        try:
+            with app.producer_or_acquire() as producer:
+                publish(producer, message)
+        except ChannelError:
+            # A new broker in the place of the old one knows no queue: a new channel declares it.
+            with app.connection_for_write() as connection:
+                publish(app.amqp.Producer(connection), message)
 
 
 def publish(producer: Any, message: Message) -> None:

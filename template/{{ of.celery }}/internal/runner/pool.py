@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
@@ -27,6 +28,7 @@ from internal import logs
 from internal.runner import execution, queues, records
 from internal.runner.attempts import THREAD_GRACE, InvalidResult, describe, to_json
 from internal.runner.batches import Records
+from internal.runner.dead_letters import NoJob, put_aside
 from internal.runner.leases import Held, Leases
 from internal.runner.records import Later, Outcome, Record, Taken
 from internal.runner.registry import registry
@@ -36,11 +38,17 @@ from internal.runner.task import Call, NativeRun, RecordedTask, current_run
 SOON = 3.0
 """A job that may run within so many seconds is waited for by the worker that put it off."""
 
+LONGEST_ID = 500
+"""How many characters the id in a message may have."""
+
 THREADS = 4
 """How many threads there are beside those for as many blocking jobs as run side by side."""
 
 SUSPECT = 2
 """A job that ran when so many workers died runs beside no other such job: one is to blame."""
+
+PAUSE = 1.0
+"""Seconds between two attempts to take a job while Redis does not answer."""
 
 ALONE_AFTER = 0.5
 """Seconds from the moment in which such a job is chosen to run until it begins."""
@@ -58,6 +66,20 @@ class Delivery:
     message: Message | None = None
 
 
+Settle = Callable[[Message], None]
+"""What is done with a message when its job needs it no more."""
+
+
+def acknowledge(message: Message) -> None:
+    """Let the broker forget a message."""
+    message.ack_log_error(_log, (Exception,))
+
+
+def give_back(message: Message) -> None:
+    """Let the broker deliver a message to another worker."""
+    message.reject_log_error(_log, (Exception,), requeue=True)
+
+
 class Slots:
     """The limit of one queue in this worker."""
 
@@ -73,10 +95,8 @@ def strategy(task: RecordedTask, _app: Any, consumer: Any) -> Callable[..., None
 
     def receive(message: Message, _body: Any, *_: Any, **__: Any) -> None:
         headers: Any = message.headers
-        if not isinstance(headers.get("id"), str):
-            _log.error("a message of %s has no id: it is thrown away", task.name)
-            message.reject_log_error(_log, (Exception,))
-            return
+        if not _is_id(headers.get("id")):
+            raise NoJob(f"It has no id by which a job of {task.name} can be found.")
         worker_state.total_count[task.name] = worker_state.total_count.get(task.name, 0) + 1
         worker_state.all_total_count[0] += 1
         if events and events.enabled:
@@ -96,7 +116,7 @@ class Pool(BasePool):
         """Start the event loop and its threads."""
         self.stopping = False
         self._inbox: deque[Delivery] = deque()
-        self._settled: deque[tuple[Message, bool]] = deque()
+        self._settled: deque[tuple[Message, Settle]] = deque()
         self._returned: list[Message] = []
         self._wakes, self._wake = os.pipe()
         os.set_blocking(self._wakes, False)
@@ -164,7 +184,7 @@ class Pool(BasePool):
         self._leases.end()
         self._settle()
         for message in self._returned:
-            message.reject_log_error(_log, (Exception,), requeue=True)
+            give_back(message)
 
     async def _end(self, grace: float) -> None:
         if self._tasks:
@@ -180,11 +200,8 @@ class Pool(BasePool):
         with suppress(BlockingIOError):
             os.read(self._wakes, 1_000)
         while self._settled:
-            message, again = self._settled.popleft()
-            if again:
-                message.reject_log_error(_log, (Exception,), requeue=True)
-            else:
-                message.ack_log_error(_log, (Exception,))
+            message, settle = self._settled.popleft()
+            settle(message)
 
     # What follows runs on the event loop.
 
@@ -199,19 +216,18 @@ class Pool(BasePool):
 
     async def _handle(self, delivery: Delivery) -> None:
         logs.job_id.set(delivery.job_id)
-        again = False
+        settle = acknowledge
         try:
             slots = self._slots_of(delivery.queue)
             async with slots.free:
-                again = await self._take_and_run(delivery, slots.interval)
-        except RedisError as error:
-            _log.warning("the records cannot be reached: %s", error)
-            await asyncio.sleep(1)
-            again = True
+                if await self._take_and_run(delivery, slots.interval):
+                    settle = give_back
+        except NoJob as error:
+            settle = partial(put_aside, reason=str(error))
         except Exception:  # noqa: BLE001 - whatever it is, the other jobs go on
             _log.exception("the job could not be run")
         if delivery.message:
-            self._settled.append((delivery.message, again))
+            self._settled.append((delivery.message, settle))
             if len(self._settled) == 1:
                 os.write(self._wake, b".")
 
@@ -224,9 +240,18 @@ class Pool(BasePool):
         """Run a job; return whether its message is to be given back to the broker."""
         if self.stopping:
             return True
-        held = await self._take(delivery, interval)
-        if held is None:
+        task = delivery.task
+        limit = float(task.time_limit or self.app.conf.task_time_limit)
+        held = Held(delivery.job_id, task.kind, limit, Taken("", 0, 0, None, {}))
+        while not (answer := await self._take(delivery, held, interval)):
+            # The message stays here meanwhile: a broker may give up one that comes back often.
+            await asyncio.sleep(PAUSE)
+            if self.stopping:
+                return True
+        if not isinstance(answer, Taken):
+            self._leave(delivery, answer)
             return False
+        held.taken = answer
         if held.taken.lost < SUSPECT:
             return await self._run(delivery, held)
         if self._alone.locked():
@@ -239,37 +264,47 @@ class Pool(BasePool):
             await asyncio.sleep(ALONE_AFTER)
             return await self._run(delivery, held)
 
-    async def _take(self, delivery: Delivery, interval: float) -> Held | None:
-        job_id, task = delivery.job_id, delivery.task
-        limit = float(task.time_limit or self.app.conf.task_time_limit)
-        held = Held(job_id, task.kind, limit, Taken("", 0, 0, None, {}))
+    async def _take(
+        self, delivery: Delivery, held: Held, interval: float
+    ) -> Taken | Later | str | None:
+        """Take the job, unless another worker has it or it waits; None if Redis did not answer."""
         redelivered = bool(delivery.message and _redelivered(delivery.message))
         lease_timeout = (
             records.LEASE_TIMEOUT_WHEN_REDELIVERED if redelivered else records.LEASE_TIMEOUT
         )
-        record = _record_of(delivery) if task.native else None
-        step = records.take(job_id, held.owner, lease_timeout, interval, record)
-        answer = await self._kept.run(step)
-        if answer == "running" and redelivered:
-            await asyncio.sleep(lease_timeout)
+        record = _record_of(delivery) if delivery.task.native else None
+        step = records.take(delivery.job_id, held.owner, lease_timeout, interval, record)
+        try:
             answer = await self._kept.run(step)
-        if isinstance(answer, Taken):
-            held.taken = answer
-            held.heard = time.monotonic()
-            return held
-        if isinstance(answer, Later):
-            self._start_later(delivery, answer.due)
-        elif answer == "poison":
-            _log.error("given up: workers died of it")
-        else:
-            _log.info("skipped: the job is %s", answer)
-        return None
+            if answer == "running" and redelivered:
+                await asyncio.sleep(lease_timeout)
+                answer = await self._kept.run(step)
+        except RedisError as error:
+            _log.warning("the records cannot be reached: %s", error)
+            return None
+        return answer
+
+    def _leave(self, delivery: Delivery, answer: Later | str) -> None:
+        """Do what follows for a job that cannot be taken now."""
+        match answer:
+            case Later():
+                self._start_later(delivery, answer.due)
+            case "poison":
+                _log.error("given up: workers died of it")
+            case "unknown":
+                raise NoJob(f"There is no record of a job {delivery.job_id}.")
+            case _:
+                _log.info("skipped: the job is %s", answer)
 
     async def _run(self, delivery: Delivery, held: Held) -> bool:
         begun = time.monotonic()
         self._leases.held[held.job_id] = held
         try:
-            outcome = await self._outcome(delivery, held)
+            try:
+                outcome = await self._outcome(delivery, held)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the job keeps it
+                _log.exception("failed")
+                outcome = Outcome(JobState.FAILED, error=describe(error))
             if outcome is None:
                 _log.warning("stopped: %s", held.status)
                 if held.status == "give back":
@@ -355,8 +390,24 @@ def _record_of(delivery: Delivery) -> Record | None:
     """Return the record of a native task that another program sent, without a record."""
     if not delivery.message:
         return None
-    args, kwargs, *_ = delivery.message.decode()
-    return delivery.task.record(delivery.job_id, Call(args, kwargs), delivery.queue)
+    try:
+        args, kwargs, _embedded = delivery.message.decode()
+        return delivery.task.record(delivery.job_id, Call([*args], {**kwargs}), delivery.queue)
+    except Exception as error:
+        raise NoJob(f"Its body is no call of a task: {type(error).__name__}: {error}") from error
+
+
+def _is_id(value: object) -> bool:
+    """Tell whether a job can have this id; one that is no UTF-8 cannot be sent to Redis."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_ID and _is_utf8(value)
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _redelivered(message: Message) -> bool:

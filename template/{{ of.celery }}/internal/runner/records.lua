@@ -2,6 +2,7 @@
 -- KEYS[1] is the prefix of all keys, ARGV[1] the step's name, ARGV[2] the job's id.
 
 local LOST_RUNS = 3 -- a job that takes its worker down this often in a row is not tried again
+local WITHDRAWN = 24 * 60 * 60 * 1000 -- ms in which a message may still come of a job that was taken back
 local EARLY = 50 -- ms by which clocks and timers may differ
 
 local prefix = KEYS[1]
@@ -18,6 +19,10 @@ end
 
 local function steps_of(id) -- the steps that a workflow has done
   return prefix .. 'steps:' .. id
+end
+
+local function withdrawn(id) -- there was a job whose message may still come
+  return prefix .. 'withdrawn:' .. id
 end
 
 local function queue_of(name) -- jobs with a message: when it was sent
@@ -80,6 +85,11 @@ local function forget(id)
   redis.call('DEL', key(id), steps_of(id))
 end
 
+local function taken(id)
+  return {'taken', redis.call('HGETALL', steps_of(id)),
+    unpack(redis.call('HMGET', key(id), 'input', 'attempts', 'lost', 'progress'))}
+end
+
 local function info(id)
   return redis.call('HMGET', key(id), 'kind', 'state', 'progress', 'result', 'error',
     'enqueued_by')
@@ -110,6 +120,7 @@ local function create(id, kind, queue, task, input, due)
   created = math.max(created, (redis.call('GET', prefix .. 'newest') or 0) + 1)
   created = string.format('%.0f', created)
   redis.call('SET', prefix .. 'newest', created)
+  redis.call('DEL', withdrawn(id))
   redis.call('SADD', prefix .. 'kinds', kind)
   redis.call('SADD', prefix .. 'queues', queue)
   redis.call('HSET', key(id), 'kind', kind, 'queue', queue, 'task', task, 'input', input,
@@ -142,11 +153,16 @@ end
 function steps.take(id, owner, lease_timeout, interval, kept, kind, queue, task, input)
   local state = get(id, 'state')
   if not state then
-    if input == '' then
+    if redis.call('EXISTS', withdrawn(id)) == 1 then
+      return {'withdrawn'}
+    elseif input == '' then
       return {'unknown'}
     end
     create(id, kind, queue, task, input, 0) -- whoever sent it did not write a record
     state = 'queued'
+  end
+  if state == 'running' and get(id, 'owner') == owner then
+    return taken(id) -- the first answer was lost on its way
   end
   if state == 'running' then
     if now - redis.call('ZSCORE', running, id) < tonumber(lease_timeout) then
@@ -179,8 +195,7 @@ function steps.take(id, owner, lease_timeout, interval, kept, kind, queue, task,
   redis.call('HSET', key(id), 'owner', owner)
   redis.call('ZADD', running, now, id)
   set_state(id, 'running')
-  return {'taken', redis.call('HGETALL', steps_of(id)),
-    unpack(redis.call('HMGET', key(id), 'input', 'attempts', 'lost', 'progress'))}
+  return taken(id)
 end
 
 function steps.renew(id, owner, progress)
@@ -263,14 +278,15 @@ end
 
 -- Take back what `create` or `revive` queued, if nobody else relies on it yet.
 function steps.withdraw(id, state, kept)
-  if get(id, 'state') == 'queued' and not get(id, 'shared') then
-    if state == '' then
-      forget(id)
-    else
-      close(id, state, kept)
-    end
+  if get(id, 'state') ~= 'queued' or get(id, 'shared') then
+    return 0
+  elseif state == '' then
+    forget(id)
+    redis.call('SET', withdrawn(id), 1, 'PX', WITHDRAWN)
+  else
+    close(id, state, kept)
   end
-  return 0
+  return 1
 end
 
 -- Jobs whose time has come: each gets a message.

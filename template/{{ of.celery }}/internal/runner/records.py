@@ -7,7 +7,8 @@ its time has no message.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -17,14 +18,14 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import JsonValue
 from redis import ConnectionError as RedisConnectionError
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from internal.config import get_settings
 from internal.runner.durable import Step as WorkflowStep
-from internal.runner.errors import JobNotFound
+from internal.runner.errors import EngineUnavailable, JobNotFound, NotConfirmed
 from internal.runner.states import JobInfo, JobState, Progress
 
 T = TypeVar("T")
@@ -153,7 +154,7 @@ def renew(job_id: str, owner: str, progress: Progress | None) -> Step[str]:
 
 def save(job_id: str, owner: str, number: int, step: WorkflowStep) -> Step[bool]:
     """Keep a workflow's step; False if the job is no longer `owner`'s."""
-    error = "" if step.done else step.error or ""
+    error = "" if step.done else _encodable(step.error or "")
     return Step(("save", job_id, owner, number, json.dumps(step.to_json()), error), bool)
 
 
@@ -162,7 +163,7 @@ def finish(job_id: str, owner: str, outcome: Outcome, progress: Progress | None)
     return Step(
         (
             *("finish", job_id, owner, outcome.state.value, _kept(), _dump(progress)),
-            *(json.dumps(outcome.result), outcome.error, _ms(outcome.due)),
+            *(json.dumps(outcome.result), _encodable(outcome.error), _ms(outcome.due)),
             *(outcome.attempts, outcome.input),
         ),
         bool,
@@ -200,9 +201,12 @@ def revive(
     return Step(("revive", job_id, *changes), answer)
 
 
-def withdraw(job_id: str, state: JobState | None = None) -> Step[None]:
-    """Undo a `create`, or a `revive` from `state`, whose message could not be sent."""
-    return Step(("withdraw", job_id, state.value if state else "", _kept()), lambda _: None)
+def withdraw(job_id: str, state: JobState | None = None) -> Step[bool]:
+    """Undo a `create`, or a `revive` from `state`, whose message could not be sent.
+
+    False if the job goes on nevertheless: it has begun, or was enqueued a second time meanwhile.
+    """
+    return Step(("withdraw", job_id, state.value if state else "", _kept()), bool)
 
 
 def due() -> Step[list[Message]]:
@@ -261,6 +265,36 @@ def run(step: Step[T]) -> T:
     except NoScriptError:
         answer = redis.eval(SCRIPT, 1, prefix(), *step.args)
     return step.answer(answer)
+
+
+def enqueue(record: Record, due: float) -> JobInfo | bool:
+    """Do `create`; raise `NotConfirmed` if Redis does not say that it was done."""
+    try:
+        return run(create(record, due))
+    except RedisError as error:
+        raise NotConfirmed(record.id, f"Redis does not answer: {error}") from error
+
+
+@contextmanager
+def withdrawn_unless_sent(job_id: str, before: JobState | None = None) -> Iterator[None]:
+    """Take back what was enqueued, or retried from a state, if its message cannot be sent.
+
+    Raises `EngineUnavailable`, or `NotConfirmed` if it could not be taken back. A job that goes on
+    all the same, for somebody else has enqueued it as well, is no error.
+    """
+    try:
+        yield
+    except EngineUnavailable as error:
+        try:
+            withdrawn = run(withdraw(job_id, before))
+        except RedisError:
+            raise NotConfirmed(job_id, str(error)) from error
+        if withdrawn:
+            raise EngineUnavailable(f"Nothing was enqueued. {error}") from error
+    except BaseException:
+        with suppress(RedisError):
+            run(withdraw(job_id, before))
+        raise
 
 
 def run_all(steps: Sequence[Step[Any]], redis: Redis | None = None) -> list[Any]:
@@ -336,6 +370,11 @@ def _progress(text: str | None) -> Progress | None:
 
 def _dump(progress: Progress | None) -> str:
     return progress.model_dump_json() if progress else ""
+
+
+def _encodable(text: str) -> str:
+    """Return a text that can be sent: an error may quote what is no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _kept() -> int:

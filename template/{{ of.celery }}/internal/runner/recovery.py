@@ -77,8 +77,13 @@ class Sweep(threading.Thread):
                 if rounds % ROUND == 0:
                     self._find_lost()
                     self._prove_listening()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next round tries again
+            except messages.ERRORS as error:
                 _log.warning("the sweep has to wait: %s", error)
+                # To be restarted would not bring the engine back, and end what still runs.
+                alive_file("worker").touch()
+                self._disconnect()
+            except Exception:  # noqa: BLE001 - whatever it is, the next round tries again
+                _log.exception("the sweep failed")
                 self._disconnect()
         self._disconnect()
 

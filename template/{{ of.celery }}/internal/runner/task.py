@@ -2,7 +2,6 @@
 
 import json
 import time
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -11,11 +10,10 @@ from uuid import uuid4
 
 from celery import Task
 from celery.result import AsyncResult
-from redis import RedisError
 
 from internal.runner import messages, queues, records
 from internal.runner.definitions import Definition
-from internal.runner.errors import EngineUnavailable, KeyReused
+from internal.runner.errors import KeyReused
 from internal.runner.records import Record
 
 
@@ -77,7 +75,8 @@ class RecordedTask(Task[..., Any]):
     ) -> AsyncResult[Any]:
         """Enqueue a job, unless there is one with this id.
 
-        Raises `EngineUnavailable`, or `KeyReused` if that one was called with something else.
+        Raises `EngineUnavailable` (as `NotConfirmed` if it may run nevertheless), or `KeyReused` if
+        that one was called with something else.
         """
         due = _due(options.pop("countdown", None), options.pop("eta", None))
         call = Call(list(args or ()), dict(kwargs or {}), options.get("retries", 0))
@@ -87,22 +86,15 @@ class RecordedTask(Task[..., Any]):
             return self.AsyncResult(task_id)
         queue = queues.policy_of(options.pop("queue", None))
         record = self.record(task_id or f"{self.kind}-{uuid4().hex}", call, queue)
-        try:
-            known = records.run(records.create(record, due))
-        except RedisError as error:
-            raise EngineUnavailable(f"Redis does not answer: {error}") from error
+        known = records.enqueue(record, due)
         if known is False:
             raise KeyReused(record.id)
         if known is not True or due > time.time():
             return self.AsyncResult(record.id)
-        try:
-            with messages.broker():
-                options["queue"] = queues.declaration(queue)
-                return super().apply_async(args, kwargs, record.id, *rest, **options)
-        except Exception:
-            with suppress(RedisError):
-                records.run(records.withdraw(record.id))
-            raise
+        with records.withdrawn_unless_sent(record.id), messages.broker():
+            options["queue"] = queues.declaration(queue)
+            return super().apply_async(args, kwargs, record.id, *rest, **options)
+        return self.AsyncResult(record.id)
 
 
 def task_name(kind: str) -> str:
