@@ -70,7 +70,9 @@ def _is_recorded(job_id: str) -> bool:
         records.run(records.get(job_id))
     except JobNotFound:
         return False
-    except (RedisError, UnicodeError):
+    except UnicodeError:
+        return False  # Redis has no such id.
+    except RedisError:
         return True
     return True
 

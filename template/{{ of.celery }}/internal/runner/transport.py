@@ -8,7 +8,7 @@ delivered, so that the worker puts it aside (consumer.py).
 import json
 from base64 import b64decode, b64encode
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from kombu.transport import redis
@@ -40,7 +40,7 @@ class _Envelope(BaseModel):
     content_encoding: str | None = Field(default=None, alias="content-encoding")
 
     @model_validator(mode="after")
-    def _decode(self) -> "_Envelope":
+    def _decode(self) -> Self:
         if self.properties.body_encoding == "base64":
             b64decode(self.body)
         elif self.properties.body_encoding is not None:
