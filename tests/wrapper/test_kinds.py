@@ -3,7 +3,9 @@
 A user's line is then in the work tree, in an unmerged stage, or its removal was accepted by --yes.
 """
 
+import json
 import shutil
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +15,10 @@ from tests.kit.trees import Tree, snapshot
 from tests.wrapper.conftest import Lich
 
 KINDS = ["file", "program", "link", "folder", "absent"]
+UNTOUCHED = "untouched"
 LINE = "a line of the user"
+
+Files = dict[str, tuple[str, bytes]]
 
 
 def make(path: Path, kind: str, text: str) -> None:
@@ -32,17 +37,14 @@ def make(path: Path, kind: str, text: str) -> None:
         case "folder":
             path.mkdir()
             (path / "inside.txt").write_text(text)
-            (path / "other.txt").write_text("other\n")
+            (path / "other.txt").write_text(f"other of {path.name}\n")
 
 
 def stages(project: Tree) -> list[str]:
     """Return all that the unmerged stages of the index hold."""
     listed = project.git("ls-files", "--unmerged", "-z").split("\0")
-    return [
-        project.git("cat-file", "blob", entry.split()[1])
-        for entry in listed
-        if entry and not entry.startswith("160000")
-    ]
+    ids = {entry.split()[1] for entry in listed if entry and not entry.startswith("160000")}
+    return project.git("show", *sorted(ids)).splitlines() if ids else []
 
 
 def holds(project: Tree, line: str) -> bool:
@@ -52,81 +54,96 @@ def holds(project: Tree, line: str) -> bool:
     )
 
 
-BASE = "one\ntwo\nthree\nfour\nfive\n"
+@dataclass(frozen=True)
+class Thing:
+    """What becomes of one file on either side; its lines are like those of no other."""
+
+    mine: str
+    theirs: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.mine}-{self.theirs}"
+
+    def text(self, *more: str) -> str:
+        words = ("one", "two", "three", "four", "five", *more)
+        return "".join(f"{word} of {self.name}\n" for word in words)
+
+    @property
+    def line(self) -> str:
+        return f"{LINE} of {self.name}\n".strip()
+
+    def of(self, files: Files) -> Files:
+        """Return those of some files which are, or are below, this one."""
+        return {
+            path: content
+            for path, content in files.items()
+            if path == f"things/{self.name}" or path.startswith(f"things/{self.name}/")
+        }
 
 
-@pytest.fixture
-def start(small: Tree, lich: Lich, tmp_path: Path, request: pytest.FixtureRequest) -> Tree:
-    """A project made of a template in which `thing` is of the kind that the test gives."""
+THINGS = [Thing(*kinds) for kinds in product([*KINDS, UNTOUCHED], repeat=2)]
+
+
+def change(folder: Path, side: str, *more: str) -> None:
+    for thing in THINGS:
+        if (kind := getattr(thing, side)) != UNTOUCHED:
+            make(folder / "things" / thing.name, kind, thing.text(*more))
+
+
+@pytest.mark.parametrize("base", KINDS)
+def test_no_pair_of_kinds_loses_a_line_of_the_user(
+    lich: Lich, small: Tree, tmp_path: Path, base: str
+) -> None:
     config = (small.path / "copier.yml").read_text()
     small.write({"copier.yml": config + "_preserve_symlinks: true\n"})
-    make(small.path / "template/thing", request.param, BASE)
+    for thing in THINGS:
+        make(small.path / "template/things" / thing.name, base, thing.text())
     small.commit("v1.1.0")
     assert lich("init", tmp_path / "app", "--template", small.path, "-l").code == 0
-    return Tree(tmp_path / "app", init=False)
-
-
-@pytest.mark.parametrize(
-    ("start", "mine", "theirs"), [*product(KINDS, repeat=3)], indirect=["start"]
-)
-def test_no_pair_of_kinds_loses_a_line_of_the_user(
-    lich: Lich, small: Tree, start: Tree, mine: str, theirs: str
-) -> None:
-    make(start.path / "thing", mine, f"{BASE}{LINE}\n")
-    start.commit()
-    make(small.path / "template/thing", theirs, "of the template\n" + BASE + "theirs\n")
+    project = Tree(tmp_path / "app", init=False)
+    change(project.path, "mine", LINE)
+    project.commit()
+    change(small.path / "template", "theirs", "of the template")
     small.write({"template/plain.txt": "theirs\n"})
     small.commit("v2.0.0")
-    before = start.state()
+    before, files = project.state(), snapshot(project.path)
 
-    done = lich("update", start.path)
-
-    assert done.code in (0, 1, 3), done
-    if done.code == 1:
-        assert start.state() == before
-        assert "--yes" in done.err, done
-        assert "thing" in done.err, done
-        done = lich("update", start.path, "--yes")
-        assert done.code in (0, 3), done
-    else:
-        assert mine == "absent" or holds(start, LINE), done
-        # And what the template changed is there too, or was removed by the user.
-        assert "removed although you edited it: thing" not in done.out
-    assert start.read("plain.txt") == "theirs\n"
-    assert not list(start.path.glob(".git/lich-*"))
-    # All that needs the user has stages, and nothing else is called a conflict.
-    unmerged = start.git("diff", "--name-only", "--diff-filter=U").splitlines()
-    assert bool(unmerged) == (done.code == 3), done
-
-
-@pytest.mark.parametrize(("start", "theirs"), [*product(KINDS, repeat=2)], indirect=["start"])
-def test_what_the_user_left_alone_becomes_what_the_template_has(
-    lich: Lich, small: Tree, start: Tree, theirs: str, tmp_path: Path
-) -> None:
-    make(small.path / "template/thing", theirs, "of the template\n")
-    small.commit("v2.0.0")
-
-    assert lich("update", start.path).code == 0
-    lich("init", tmp_path / "fresh/app", "--template", small.path, "-l")
-    assert snapshot(start.path) == snapshot(tmp_path / "fresh/app")
-
-
-@pytest.mark.parametrize(("start", "mine"), [*product(KINDS, repeat=2)], indirect=["start"])
-def test_what_the_template_left_alone_stays_as_the_user_has_it(
-    lich: Lich, small: Tree, start: Tree, mine: str
-) -> None:
-    make(start.path / "thing", mine, f"{BASE}{LINE}\n")
-    start.commit()
-    before = snapshot(start.path)
-    small.write({"template/plain.txt": "theirs\n"})
-    small.commit("v2.0.0")
-
-    assert lich("update", start.path).code == 0
-    changed = {"plain.txt", ".copier-answers.yml"}
-    after = snapshot(start.path)
-    assert {n: c for n, c in after.items() if n not in changed} == {
-        n: c for n, c in before.items() if n not in changed
+    done = lich("update", project.path, "--json")
+    removed = {
+        file["path"]
+        for file in json.loads(done.out)["files"]
+        if file["result"] == "removed although you edited it"
     }
+    assert bool(removed) == (base != "absent")
+    if removed:
+        assert done.code == 1
+        assert project.state() == before
+        assert "--yes" in done.err
+        assert all(path in done.err for path in removed)
+        done = lich("update", project.path, "--yes", "--json")
+    assert done.code == 3, done
+    after = snapshot(project.path)
+    staged = stages(project)
+    lich("init", tmp_path / "fresh/app", "--template", small.path, "-l")
+    fresh = snapshot(tmp_path / "fresh/app")
+    # All that needs the user has stages, and nothing else is called a conflict.
+    unmerged = set(project.git("diff", "--name-only", "--diff-filter=U").splitlines())
+    report = json.loads(done.out)["files"]
+    assert unmerged == {file["path"] for file in report if file["result"] == "conflicting"}
+    for thing in THINGS:
+        if thing.mine == UNTOUCHED:
+            assert thing.of(after) == thing.of(fresh), thing
+            assert not any(thing.name in path for path in unmerged), thing
+        elif thing.theirs == UNTOUCHED:
+            assert thing.of(after) == thing.of(files), thing
+            assert not any(thing.name in path for path in unmerged), thing
+        elif thing.mine != "absent":
+            accepted = thing.of(dict.fromkeys(removed, ("", b"")))
+            found = any(thing.line.encode() in content for _, content in after.values())
+            assert found or any(thing.line in line for line in staged) or accepted, thing
+    assert after["plain.txt"] == fresh["plain.txt"]
+    assert not list(project.path.glob(".git/lich-*"))
 
 
 def test_a_template_s_change_of_a_file_that_the_user_made_a_link_is_offered(
