@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lich_wrapper.cli import run
+from lich_wrapper.errors import LichError
+from lich_wrapper.update.plan import Plan
 
-__all__ = ["Moment", "update_with"]
+__all__ = ["Moment", "apply_with", "update_with"]
 
 _EVENTS = {
     "os.link",
@@ -34,17 +36,46 @@ class Moment:
     arguments: tuple[str, ...]
 
 
-def update_with(project: Path, act: Callable[[Moment], None], *options: str) -> int | None:
-    """Update and call a function at each moment, in the updating process; return its exit code."""
+def update_with(
+    project: Path, act: Callable[[Moment], None], *options: str, output: Path | None = None
+) -> int | None:
+    """Update and call a function at each moment, in the updating process; return its exit code.
+
+    What the update prints to its standard output is written to `output`.
+    """
+    return _watched(project, act, lambda: run(["update", *options]), output)
+
+
+def apply_with(plan: Plan, act: Callable[[Moment], None]) -> int | None:
+    """Apply an update that is computed already, as `update_with` does; return 0 or 1."""
+    return _watched(plan.project.path, act, lambda: _apply(plan))
+
+
+def _apply(plan: Plan) -> int:
+    try:
+        plan.apply()
+    except LichError:
+        return 1
+    return 0
+
+
+def _watched(
+    project: Path,
+    act: Callable[[Moment], None],
+    work: Callable[[], int],
+    output: Path | None = None,
+) -> int | None:
     process = multiprocessing.get_context("fork").Process(
-        target=_update, args=(project, act, options)
+        target=_watch, args=(project, act, work, output)
     )
     process.start()
     process.join(120)
     return process.exitcode
 
 
-def _update(project: Path, act: Callable[[Moment], None], options: tuple[str, ...]) -> None:
+def _watch(
+    project: Path, act: Callable[[Moment], None], work: Callable[[], int], output: Path | None
+) -> None:
     number = 0
     acting = False
 
@@ -63,6 +94,6 @@ def _update(project: Path, act: Callable[[Moment], None], options: tuple[str, ..
     sys.addaudithook(watch)
     os.chdir(project)
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
+    os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT) if output is not None else devnull, 1)
     os.dup2(devnull, 2)
-    os._exit(run(["update", *options]))
+    os._exit(work())

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from lich_wrapper.update import lock
+from lich_wrapper.update.plan import Plan, plan_update
 from lich_wrapper.update.project import Project
-from tests.kit.moments import Moment, update_with
+from lich_wrapper.update.route import Request, find_route
+from tests.kit.moments import Moment, apply_with
 from tests.kit.trees import Tree, snapshot
 from tests.wrapper.conftest import UNEDITED, Lich
 
@@ -140,6 +142,15 @@ def by_backup(file: Path) -> None:
     backup.unlink(missing_ok=True)
 
 
+def computed(project: Path, workspace: Path) -> Plan:
+    """Compute the update of a project to the newest version."""
+    workspace.mkdir()
+    found = Project.open(project)
+    route = find_route(found.recorded(), Request(), workspace)
+    assert route is not None
+    return plan_update(found, route, Request(), workspace, keep=True)
+
+
 def restored(project: Tree, kept: Path) -> None:
     shutil.rmtree(project.path)
     shutil.copytree(kept, project.path, symlinks=True)
@@ -159,15 +170,17 @@ def test_a_save_at_any_moment_is_kept_and_the_rest_is_wholly_old_or_new(
     if way is None and file.startswith("new"):
         return
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    shutil.copytree(project.path, tmp_path / "kept", symlinks=True)
     before = snapshot(project.path)
+    # What is saved before the first write is found by `git status`, whenever that is.
+    plan = computed(project.path, tmp_path / "workspace")
+    shutil.copytree(project.path, tmp_path / "kept", symlinks=True)
     log = tmp_path / "moments"
 
     def note(moment: Moment) -> None:
         with log.open("a") as lines:
             lines.write(f"{moment.call} {' '.join(moment.arguments)}\n")
 
-    assert update_with(project.path, note) == 0
+    assert apply_with(plan, note) == 0
     after = snapshot(project.path)
     moments = log.read_text().splitlines()
     first = next(n for n, line in enumerate(moments, 1) if "lich-update" in line)
@@ -190,7 +203,7 @@ def test_a_save_at_any_moment_is_kept_and_the_rest_is_wholly_old_or_new(
                 else:
                     opened.write(SAVED)  # type: ignore[attr-defined]
 
-        code = update_with(project.path, save)
+        code = apply_with(plan, save)
         if opened is not None:
             opened.close()
         now = snapshot(project.path)
