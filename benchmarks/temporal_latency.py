@@ -30,7 +30,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import GrpcCompression
 
 from tests.kit.ports import free_port
-from tests.kit.projects import render
+from tests.kit.projects import migrate, render
 from tests.kit.repository import tool
 from tests.kit.waiting import until_async
 
@@ -88,6 +88,7 @@ def main() -> None:
     measured: dict[str, Measured] = defaultdict(Measured)
     with tempfile.TemporaryDirectory() as folder:
         project = render(Path(folder) / "project", {"task_runner": "temporal"})
+        migrate(project)
         shutil.copy(
             IN_PROJECT / "temporal_nothing_job.py", project / "internal" / "jobs" / "nothing.py"
         )

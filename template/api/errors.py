@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from internal.database import DatabaseUnavailable
 from internal.runner import EngineUnavailable, JobConflict, JobNotFound, KeyReused, NotEnqueued
 
 SHOWN = 20
@@ -69,6 +70,7 @@ STATUS_CODES: dict[type[Exception], int] = {
     JobNotFound: 404,
     JobConflict: 409,
     KeyReused: 422,
+    DatabaseUnavailable: 503,
     EngineUnavailable: 503,
 }
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.errors import Unavailable
-from internal import runner
+from internal import database, runner
 
 router = APIRouter(tags=["health"])
 
@@ -16,6 +16,7 @@ async def live() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"model": Unavailable, "description": "They cannot."}})
 async def ready() -> dict[str, str]:
-    """Tell that jobs can be enqueued; 503 means: send requests elsewhere for now."""
+    """Tell that jobs can be enqueued and records read; 503 means: send requests elsewhere."""
+    await database.check()
     await runner.check()
     return {"status": "ok"}

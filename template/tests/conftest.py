@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from internal.config import Settings, get_settings
 from internal.runner.registry import PACKAGES
 
-pytest_plugins = ["tests.runner"]
+pytest_plugins = ["tests.database", "tests.runner"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -82,9 +82,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mon
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Return settings with a data folder of the test's own and no mail server."""
-    return Settings(data_dir=tmp_path / "data", smtp_url=None)
+def settings(tmp_path: Path, own_database: str) -> Settings:
+    """Return settings with a data folder and a database of the test's own, and no mail server."""
+    own = {"data_dir": tmp_path / "data", "database_url": own_database, "smtp_url": None}
+    return get_settings().model_copy(update=own)
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,18 @@
 """The sample job `import`, through the API."""
 
+import asyncio
 import csv
-import sqlite3
 import time
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import func, select
 
 from internal.config import get_settings
+from internal.database import transaction
+from internal.models.contacts import Contact
 from tests.api import listed, post, wait, wait_until_listed
 
 ENDLESS = 50_000
@@ -39,11 +42,14 @@ def shorten(file: str, rows: int) -> None:
 
 def imported(file: str) -> int:
     """Count the contacts that came from a file."""
-    pattern = f"%-{Path(file).stem}@example.com"
-    with sqlite3.connect(get_settings().data_dir / "app.db") as database:
-        query = "SELECT count(*) FROM contacts WHERE email LIKE ?"
-        count: int = database.execute(query, (pattern,)).fetchone()[0]
-        return count
+    address = f"%-{Path(file).stem}@example.com"
+
+    async def count() -> int:
+        async with transaction(read_only=True) as session:
+            query = select(func.count()).where(Contact.email.like(address))
+            return (await session.execute(query)).scalar_one()
+
+    return asyncio.run(count())
 
 
 def test_an_import_reports_its_progress(client: TestClient) -> None:

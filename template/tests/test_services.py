@@ -1,16 +1,19 @@
 """The business functions, without a task runner."""
 
 import os
-import sqlite3
-import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from pydantic import AnyUrl
+from sqlalchemy import select, update
 
 from internal.config import Settings, get_settings
+from internal.database import transaction
+from internal.models.contacts import Contact
+from internal.models.deliveries import Delivery
+from internal.services import contacts
 from internal.services.contacts import ImportTakenOver, InvalidFile, import_contacts
 from internal.services.email import EmailRejected, MailServerUnavailable, send_email
 from internal.services.retention import clean_up
@@ -45,7 +48,7 @@ async def test_the_mail_servers_answer_tells_what_helps(mailbox: Mailbox) -> Non
 
 async def test_an_absent_mail_server_may_come_back(settings: Settings) -> None:
     url = AnyUrl(f"smtp://127.0.0.1:{free_port()}")
-    absent = Settings(data_dir=settings.data_dir, smtp_url=url)
+    absent = settings.model_copy(update={"smtp_url": url})
     with pytest.raises(MailServerUnavailable, match=r"127\.0\.0\.1"):
         await send_email("a@example.com", "Hi", "", key="k4", settings=absent)
 
@@ -66,40 +69,64 @@ async def test_a_bad_file_is_refused_with_the_place(
     path = tmp_path / "contacts.csv"
     path.write_bytes(content)
     with pytest.raises(InvalidFile, match=problem):
-        async for _ in import_contacts(path, settings.data_dir, "import-1"):
+        async for _ in import_contacts(path, "import-1", settings):
             pass
 
 
 async def test_a_missing_file_is_refused(settings: Settings) -> None:
     with pytest.raises(InvalidFile, match=r"no file missing\.csv"):
-        async for _ in import_contacts(Path("missing.csv"), settings.data_dir, "import-1"):
+        async for _ in import_contacts(Path("missing.csv"), "import-1", settings):
             pass
 
 
-async def test_an_import_goes_on_where_it_was_stopped(settings: Settings, tmp_path: Path) -> None:
+def write_contacts(path: Path, rows: int) -> None:
+    path.write_text("email,name\n" + "".join(f"{n}@example.com,{n}\n" for n in range(rows)))
+
+
+async def test_an_import_goes_on_where_it_was_stopped(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contacts, "BATCH", 4)
     path = tmp_path / "contacts.csv"
-    path.write_text("email,name\n" + "".join(f"{n}@example.com,{n}\n" for n in range(10)))
-    first = import_contacts(path, settings.data_dir, "import-1")
+    write_contacts(path, rows=10)
+    first = import_contacts(path, "import-1", settings)
     async for done, _ in first:
         if done == 4:
             break
     await first.aclose()
 
-    rest = [done async for done, _ in import_contacts(path, settings.data_dir, "import-1")]
-    assert rest == [4, 5, 6, 7, 8, 9, 10]
+    rest = [progress async for progress in import_contacts(path, "import-1", settings)]
+    assert rest == [(4, 10), (8, 10), (10, 10)]
+
+
+async def test_an_import_goes_on_after_its_last_row_in_a_file_that_was_edited(
+    settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text('email,name\na@example.com,"Ada\nL."\nb@example.com,B\nnobody,N\n')
+    with pytest.raises(InvalidFile, match="row 3, email"):
+        async for _ in import_contacts(path, "import-1", settings):
+            pass
+    path.write_text('email,name\na@example.com,A\nb@example.com,B\nc@example.com,"C\nC"\n')
+
+    rest = [progress async for progress in import_contacts(path, "import-1", settings)]
+    assert rest == [(2, 3), (3, 3)]
+    async with transaction(settings) as session:
+        names = await session.execute(select(Contact.name).order_by(Contact.email))
+    assert names.scalars().all() == ["Ada\nL.", "B", "C\nC"]
 
 
 async def test_a_row_is_done_once_even_by_two_runs_at_once(
     settings: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / "contacts.csv"
-    path.write_text("email,name\na@example.com,a\nb@example.com,b\n")
-    first = import_contacts(path, settings.data_dir, "import-1")
-    second = import_contacts(path, settings.data_dir, "import-1")
+    write_contacts(path, rows=2)
+    first = import_contacts(path, "import-1", settings)
+    second = import_contacts(path, "import-1", settings)
     await anext(first)
     await anext(second)
 
-    assert [done async for done, _ in first] == [1, 2]
+    assert [done async for done, _ in first] == [2]
     with pytest.raises(ImportTakenOver, match="row 1"):
         await anext(second)
 
@@ -107,13 +134,11 @@ async def test_a_row_is_done_once_even_by_two_runs_at_once(
 async def test_only_what_is_past_its_retention_is_removed(settings: Settings) -> None:
     for key in ("old", "new"):
         await send_email("a@example.com", "Hi", "", key=key, settings=settings)
-    long_ago = time.time() - timedelta(days=settings.retention_days + 1).total_seconds()
-    os.utime(settings.outbox_dir / "old.eml", (long_ago, long_ago))
-    with sqlite3.connect(settings.data_dir / "app.db") as database:
-        database.execute(
-            "UPDATE deliveries SET delivered_at = datetime(?, 'unixepoch') WHERE message_id = ?",
-            (long_ago, "<old@example.com>"),
-        )
+    long_ago = datetime.now(UTC) - timedelta(days=settings.retention_days + 1)
+    os.utime(settings.outbox_dir / "old.eml", (long_ago.timestamp(), long_ago.timestamp()))
+    old = update(Delivery).where(Delivery.message_id == "<old@example.com>")
+    async with transaction(settings) as session:
+        await session.execute(old.values(delivered_at=long_ago))
 
     removed = await clean_up(settings)
     assert (removed.outbox_files, removed.records) == (1, 1)

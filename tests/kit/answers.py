@@ -10,7 +10,7 @@ seconds a project. A new question is one more line of `QUESTIONS`.
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 
-from tests.kit.repository import LANGUAGES, PYTHONS
+from tests.kit.repository import DATABASES, LANGUAGES, PYTHONS
 
 Answers = dict[str, str | bool]
 
@@ -24,6 +24,7 @@ EVERY_RUNNER: list[Answers] = [
 QUESTIONS: dict[str, Sequence[str | bool]] = {
     "docs_language": LANGUAGES,
     "python_version": PYTHONS,
+    "database": DATABASES,
     "kubernetes": (False, True),
     "update_workflow": (False, True),
 }

@@ -16,7 +16,7 @@ from typing import Any
 from tests.kit import processes
 from tests.kit.answers import Answers
 from tests.kit.brokers import Redis, Server
-from tests.kit.projects import render
+from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN, IN_PROJECT, ROOT
 from tests.kit.waiting import TIMEOUT, until
 
@@ -159,7 +159,7 @@ def generate(folder: Path, broker: Server, redis: Redis, template: Path = ROOT) 
     answer = "redis" if broker is redis else "rabbitmq"
     answers: Answers = {"project_name": "Sample", "task_runner": "celery", "celery_broker": answer}
     render(folder, answers, template)
-    (folder / "data").mkdir()
+    migrate(folder)
     (folder / "tmp").mkdir()
     shutil.copy(IN_PROJECT / "celery_faults.py", folder / "internal/jobs/faults.py")
     return Project(folder, broker, redis)

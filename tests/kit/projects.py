@@ -13,10 +13,10 @@ import copier.errors
 
 from tests.kit.answers import Answers
 from tests.kit.processes import run, user_environment
-from tests.kit.repository import IN_PROJECT, ROOT
+from tests.kit.repository import BIN, IN_PROJECT, ROOT
 from tests.kit.trees import git
 
-__all__ = ["Render", "isolated_settings", "look_up", "release", "render"]
+__all__ = ["Render", "isolated_settings", "look_up", "migrate", "release", "render"]
 
 Render = Callable[[Answers], Path]
 """Renders the working tree with some answers, once for the same answers."""
@@ -29,6 +29,12 @@ def render(folder: Path, answers: Answers, template: Path = ROOT) -> Path:
         warnings.simplefilter("ignore", copier.errors.DirtyLocalWarning)
         copier.run_copy(str(template), folder, named, vcs_ref="HEAD", defaults=True, quiet=True)
     return folder
+
+
+def migrate(project: Path, **environment: str) -> None:
+    """Bring a project's database up to date, as its development stack does first."""
+    variables = user_environment() | environment
+    run(BIN / "alembic", "upgrade", "heads", cwd=project, environment=variables)
 
 
 def release(folder: Path, tag: str) -> Path:

@@ -18,6 +18,7 @@ LICH = (sys.executable, "-m", "lich_wrapper")
 
 RUNNERS = ("temporal", "celery", "none")
 LANGUAGES = ("en", "fa")
+DATABASES = ("sqlite", "postgresql")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 # The default answer is 3.12, and the Python at hand may be older.

@@ -25,6 +25,7 @@ COMMON = {
     "Dockerfile",
     "Procfile",
     "README.md",
+    "alembic.ini",
     "api/__init__.py",
     "api/access.py",
     "api/errors.py",
@@ -39,17 +40,24 @@ COMMON = {
     "api/protocol.py",
     "api/rate_limit.py",
     "compose.yaml",
+    "docs/database.md",
     "docs/jobs.md",
     "docs/workers.md",
     "internal/__init__.py",
     "internal/access.py",
     "internal/config.py",
+    "internal/database/__init__.py",
+    "internal/database/engine.py",
+    "internal/database/sessions.py",
     "internal/errors.py",
     "internal/jobs/__init__.py",
     "internal/jobs/clean_up.py",
     "internal/jobs/import_contacts.py",
     "internal/jobs/send_email.py",
     "internal/logs.py",
+    "internal/models/__init__.py",
+    "internal/models/contacts.py",
+    "internal/models/deliveries.py",
     "internal/runner/__init__.py",
     "internal/runner/attempts.py",
     "internal/runner/client.py",
@@ -63,20 +71,25 @@ COMMON = {
     "internal/runner/watchdog.py",
     "internal/services/__init__.py",
     "internal/services/contacts.py",
-    "internal/services/database.py",
     "internal/services/email.py",
     "internal/services/retention.py",
+    "migrations/app/0001_start.py",
+    "migrations/env.py",
+    "migrations/script.py.mako",
+    "migrations/template/0001_records.py",
     "pyproject.toml",
     "tests/__init__.py",
     "tests/api.py",
     "tests/conftest.py",
     "tests/data/imports/contacts.csv",
+    "tests/database.py",
     "tests/jobs/__init__.py",
     "tests/jobs/promises.py",
     "tests/runner.py",
     "tests/test_access.py",
     "tests/test_every_job.py",
     "tests/test_import_contacts.py",
+    "tests/test_migrations.py",
     "tests/test_promises.py",
     "tests/test_send_email.py",
     "tests/test_services.py",
@@ -152,6 +165,10 @@ OF_THE_RUNNER = {
         "tests/test_in_process.py",
     },
 }
+OF_THE_DATABASE = {
+    "sqlite": set[str](),
+    "postgresql": {"dev/__init__.py", "dev/database.py", "internal/from_sqlite.py"},
+}
 
 OF_KUBERNETES = {
     "none": {
@@ -198,7 +215,7 @@ def foreign_words(answers: Answers) -> re.Pattern[str]:
 
 def test_exactly_the_files_of_the_runner_are_there(project: Path, answers: Answers) -> None:
     runner = answers["task_runner"]
-    expected = COMMON | OF_THE_RUNNER[runner]
+    expected = COMMON | OF_THE_RUNNER[runner] | OF_THE_DATABASE[str(answers["database"])]
     if answers["kubernetes"]:
         expected |= OF_KUBERNETES[runner]
     if answers.get("update_workflow"):

@@ -20,7 +20,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from tests.kit.ports import free_port
-from tests.kit.projects import Render
+from tests.kit.projects import Render, migrate
 from tests.kit.waiting import until_async
 
 QUEUE = "sample-project"
@@ -159,6 +159,7 @@ async def stack(project: Path, tmp_path: Path) -> AsyncIterator[Stack]:
     controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     controller.start()
     stack = Stack(project, tmp_path, mailbox, controller.port)
+    migrate(project, DATA_DIR=str(tmp_path / "data"))
     try:
         await stack.start_engine()
         yield stack

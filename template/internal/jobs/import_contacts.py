@@ -31,10 +31,10 @@ class ImportContacts(Job):
     )
 
     async def run(self, ctx: JobContext) -> Imported:
-        """Import row by row; after an interruption, go on with the row after the last one."""
+        """Import batch by batch; after an interruption, go on with the row after the last one."""
         settings = get_settings()
-        rows = import_contacts(settings.imports_dir / self.file, settings.data_dir, ctx.key)
-        async with aclosing(rows):
-            async for done, total in rows:
+        batches = import_contacts(settings.imports_dir / self.file, ctx.key, settings)
+        async with aclosing(batches):
+            async for done, total in batches:
                 ctx.report(done, total)
         return Imported(rows=done)

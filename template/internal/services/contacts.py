@@ -2,15 +2,28 @@
 
 import asyncio
 import csv
-from collections.abc import AsyncGenerator, Iterator
+import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
+from typing import BinaryIO
 
-import aiosqlite
 from pydantic import BaseModel, EmailStr, ValidationError
+from sqlalchemy import update
 
+from internal.config import Settings
+from internal.database import insert, transaction
 from internal.errors import PermanentError
-from internal.services.database import connect
+from internal.models.contacts import Contact, Import
+
+BATCH = 2_000
+"""How many rows are committed together."""
+
+MAX_LINE = 1_000_000
+"""How many bytes a line may have: a file that is no CSV may be one line."""
 
 
 class InvalidFile(PermanentError):
@@ -21,86 +34,175 @@ class ImportTakenOver(Exception):
     """Another run of the same import has gone on meanwhile."""
 
 
-class Contact(BaseModel):
+class ContactRow(BaseModel):
     """One row of a file."""
 
     email: EmailStr
     name: str
 
 
-async def import_contacts(
-    path: Path, data_dir: Path, import_id: str
-) -> AsyncGenerator[tuple[int, int]]:
-    """Import the file's rows one by one, and yield the rows done and their total after each.
+@dataclass(frozen=True)
+class Place:
+    """How far an import is: so many rows are done, and the next one begins at an offset in bytes."""
 
-    A row and the count of rows done are committed together, so an import that was stopped
+    rows: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that follow each other in a file."""
+
+    contacts: Sequence[ContactRow]
+    end: Place
+    problem: InvalidFile | None
+    """Why the row that follows them cannot be imported."""
+
+
+async def import_contacts(
+    path: Path, import_id: str, settings: Settings
+) -> AsyncGenerator[tuple[int, int]]:
+    """Import the file's rows in batches, and yield the rows done and their total after each.
+
+    Rows and the count of those that are done are committed together, so an import that was stopped
     at any moment goes on, under the same `import_id`, after its last row.
 
     Raises `InvalidFile` at the first row that cannot be imported; the rows before it stay.
     Raises `ImportTakenOver` if the same import is done twice at once: each row is done by one.
     """
-    # Reading a large file takes a while, in which other jobs must go on.
-    total = await asyncio.to_thread(_count, path)
-    async with connect(data_dir) as database:
-        done = await _rows_done(database, import_id)
-        yield done, total
-        for row in await asyncio.to_thread(_rows_after, path, done):
-            contact = _contact(path, done + 1, row)
-            done += 1
-            await database.execute("BEGIN IMMEDIATE")
-            await database.execute(
-                "INSERT INTO contacts (email, name) VALUES (?, ?)"
-                " ON CONFLICT (email) DO UPDATE SET name = excluded.name",
-                (contact.email, contact.name),
-            )
-            counted = await database.execute(
-                "INSERT INTO imports (id, rows_done) VALUES (?, ?) ON CONFLICT (id)"
-                " DO UPDATE SET rows_done = excluded.rows_done, updated_at = CURRENT_TIMESTAMP"
-                " WHERE rows_done = excluded.rows_done - 1",
-                (import_id, done),
-            )
-            if not counted.rowcount:
-                raise ImportTakenOver(f"Another run has done row {done} of {path.name}.")
-            await database.execute("COMMIT")
-            yield done, total
+    place, total = await _begin(path, import_id, settings)
+    yield place.rows, total
+    batch = await asyncio.to_thread(_read, path, place)
+    while batch.contacts:
+        # The next batch is read while this one is written.
+        reading = asyncio.create_task(asyncio.to_thread(_read, path, batch.end))
+        try:
+            await _write(path, import_id, place, batch, settings)
+            place = batch.end
+            yield place.rows, total
+            if batch.problem:
+                break
+            batch = await reading
+        finally:
+            reading.cancel()
+    if batch.problem:
+        raise batch.problem
 
 
-async def _rows_done(database: aiosqlite.Connection, import_id: str) -> int:
-    query = "SELECT rows_done FROM imports WHERE id = ?"
-    async with database.execute(query, (import_id,)) as cursor:
-        record = await cursor.fetchone()
-    return record[0] if record else 0
+async def _begin(path: Path, import_id: str, settings: Settings) -> tuple[Place, int]:
+    """Return where the import begins or goes on, and the number of all rows."""
+    version = await asyncio.to_thread(_version, path)
+    async with transaction(settings, read_only=True) as session:
+        begun = await session.get(Import, import_id)
+    if begun and begun.file_version == version:
+        return Place(begun.rows_done, begun.position), begun.rows_total
+    place, total = await asyncio.to_thread(_survey, path, begun.rows_done if begun else 0)
+    known = {"position": place.offset, "rows_total": total, "file_version": version}
+    begin = insert(Import).values(id=import_id, rows_done=place.rows, **known)
+    begin = begin.on_conflict_do_update(
+        index_elements=[Import.id], set_=known, where=Import.rows_done == place.rows
+    )
+    async with transaction(settings) as session:
+        await session.execute(begin)
+    return place, total
 
 
-def _count(path: Path) -> int:
-    return sum(1 for _ in _rows(path))
+async def _write(
+    path: Path, import_id: str, begin: Place, batch: Batch, settings: Settings
+) -> None:
+    count = (
+        update(Import)
+        .where(Import.id == import_id, Import.rows_done == begin.rows)
+        .values(rows_done=batch.end.rows, position=batch.end.offset)
+    )
+    contacts = insert(Contact)
+    contacts = contacts.on_conflict_do_update(
+        index_elements=[Contact.email], set_={"name": contacts.excluded.name}
+    )
+    # Two imports that write the same contacts in one order do not block each other for ever.
+    rows = sorted((contact.model_dump() for contact in batch.contacts), key=itemgetter("email"))
+    async with transaction(settings) as session:
+        connection = await session.connection()
+        if not (await connection.execute(count)).rowcount:
+            raise ImportTakenOver(f"Another run has done row {begin.rows + 1} of {path.name}.")
+        await connection.execute(contacts, rows)
 
 
-def _rows_after(path: Path, done: int) -> Iterator[dict[str, str]]:
-    rows = _rows(path)
-    for _ in islice(rows, done):
-        pass
-    return rows
+def _version(path: Path) -> str:
+    """Return what is another one when the file has changed."""
+    with _opened(path) as file:
+        status = os.fstat(file.fileno())
+        return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _survey(path: Path, done: int) -> tuple[Place, int]:
+    """Return the place after so many rows, and count all of them."""
+    with _opened(path) as file:
+        rows = Rows(file)
+        done = sum(1 for _ in islice(rows, done))
+        place = Place(done, rows.offset)
+        return place, done + sum(1 for _ in rows)
+
+
+def _read(path: Path, begin: Place) -> Batch:
+    """Return the next rows, up to the first that cannot be imported."""
+    contacts: list[ContactRow] = []
+    end, problem = begin, None
+    with _opened(path) as file:
+        rows = Rows(file, begin.offset)
+        for row in islice(rows, BATCH):
+            try:
+                contacts.append(ContactRow.model_validate(dict(zip(rows.names, row, strict=False))))
+            except ValidationError as error:
+                problem = _invalid_row(path, end.rows + 1, error)
+                break
+            end = Place(end.rows + 1, rows.offset)
+    return Batch(contacts, end, problem)
+
+
+class Rows:
+    """The rows of an opened CSV file, which knows at which offset the next one begins."""
+
+    def __init__(self, file: BinaryIO, offset: int = 0) -> None:
+        self.offset = 0
+        self._file = file
+        self._rows = csv.reader(self._lines(), strict=True)
+        self.names = next(self._rows, [])
+        missing = {"email", "name"} - set(self.names)
+        if missing:
+            columns = " and ".join(sorted(missing))
+            raise InvalidFile(f"{Path(file.name).name} lacks the column {columns}.")
+        if offset:
+            file.seek(offset)
+            self.offset = offset
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Return the rows that follow; lines that are empty are none."""
+        return filter(None, self._rows)
+
+    def _lines(self) -> Iterator[str]:
+        encoding = "utf-8-sig"
+        while line := self._file.readline(MAX_LINE):
+            if len(line) == MAX_LINE:
+                raise csv.Error(f"a line has more than {MAX_LINE} bytes")
+            self.offset += len(line)
+            yield line.decode(encoding)
+            encoding = "utf-8"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    if not path.is_file():
+        raise InvalidFile(f"There is no file {path.name} in the imports folder.")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = {"email", "name"} - set(reader.fieldnames or ())
-            if missing:
-                raise InvalidFile(f"{path.name} lacks the column {' and '.join(sorted(missing))}.")
-            yield from reader
-    except FileNotFoundError as error:
-        raise InvalidFile(f"There is no file {path.name} in the imports folder.") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise InvalidFile(f"{path.name} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidFile(f"{path.name} cannot be read as CSV: {error}.") from error
 
 
-def _contact(path: Path, number: int, row: dict[str, str]) -> Contact:
-    try:
-        return Contact.model_validate(row)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = problem["loc"][0]
-        raise InvalidFile(f"{path.name}, row {number}, {field}: {problem['msg']}.") from error
+def _invalid_row(path: Path, number: int, error: ValidationError) -> InvalidFile:
+    problem = error.errors()[0]
+    return InvalidFile(f"{path.name}, row {number}, {problem['loc'][0]}: {problem['msg']}.")

@@ -12,8 +12,9 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AnyUrl
 
 from internal.config import Settings
+from internal.database import insert, transaction
 from internal.errors import PermanentError
-from internal.services.database import connect
+from internal.models.deliveries import Delivery
 
 TIMEOUT = 20.0
 """How long, in seconds, each step of the talk with the mail server may take."""
@@ -52,18 +53,16 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
     message["Message-ID"] = f"<{name}@{sender.rpartition('@')[2]}>"
     message.set_content(body)
 
-    async with connect(settings.data_dir) as database:
-        query = "SELECT 1 FROM deliveries WHERE message_id = ?"
-        async with database.execute(query, (message["Message-ID"],)) as cursor:
-            if await cursor.fetchone():
-                return
-        if settings.mail_server:
-            await _deliver(message, settings.mail_server)
-        else:
-            _write(message, settings.outbox_dir / f"{name}.eml")
-        await database.execute(
-            "INSERT OR IGNORE INTO deliveries (message_id) VALUES (?)", (message["Message-ID"],)
-        )
+    async with transaction(settings, read_only=True) as session:
+        if await session.get(Delivery, message["Message-ID"]):
+            return
+    if settings.mail_server:
+        await _deliver(message, settings.mail_server)
+    else:
+        _write(message, settings.outbox_dir / f"{name}.eml")
+    delivered = insert(Delivery).values(message_id=message["Message-ID"])
+    async with transaction(settings) as session:
+        await session.execute(delivered.on_conflict_do_nothing())
 
 
 def _address(text: str) -> str:

@@ -1,12 +1,14 @@
 """What is past its retention is removed."""
 
-import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import delete
 
 from internal.config import Settings
-from internal.services.database import connect
+from internal.database import transaction
+from internal.models.contacts import Import
+from internal.models.deliveries import Delivery
 
 
 class Removed(BaseModel):
@@ -20,19 +22,18 @@ class Removed(BaseModel):
 
 async def clean_up(settings: Settings) -> Removed:
     """Remove outbox files, and records of deliveries and imports, that are too old."""
-    age = timedelta(days=settings.retention_days)
-    oldest = time.time() - age.total_seconds()
+    oldest = datetime.now(UTC) - timedelta(days=settings.retention_days)
     outbox_files = 0
     for path in settings.outbox_dir.glob("*.eml"):
-        if path.stat().st_mtime < oldest:
+        if path.stat().st_mtime < oldest.timestamp():
             path.unlink(missing_ok=True)
             outbox_files += 1
     records = 0
-    async with connect(settings.data_dir) as database:
+    async with transaction(settings) as session:
+        connection = await session.connection()
         for statement in (
-            "DELETE FROM deliveries WHERE delivered_at < datetime(?, 'unixepoch')",
-            "DELETE FROM imports WHERE updated_at < datetime(?, 'unixepoch')",
+            delete(Delivery).where(Delivery.delivered_at < oldest),
+            delete(Import).where(Import.updated_at < oldest),
         ):
-            cursor = await database.execute(statement, (oldest,))
-            records += cursor.rowcount
+            records += (await connection.execute(statement)).rowcount
     return Removed(outbox_files=outbox_files, records=records)

@@ -3,17 +3,18 @@
 import asyncio
 import os
 import signal
-import sqlite3
 import time
 from datetime import timedelta
 from pathlib import Path
 
 from celery import current_task, shared_task
+from sqlalchemy import text
 
 from internal.celery_app import app
 from internal.config import get_settings
+from internal.database import transaction
+from internal.models.deliveries import Delivery
 from internal.runner import Job, JobContext, Policy, Workflow, WorkflowContext
-from internal.services.database import connect
 
 app.conf.worker_soft_shutdown_timeout = float(os.environ.get("SOFT_SHUTDOWN", "20"))
 
@@ -129,18 +130,9 @@ def native(seconds: float) -> str:
 
 async def add_to_ledger(key: str) -> None:
     """Add a line, unless there is one under this key."""
-    async with connect(get_settings().data_dir) as database:
-        await database.execute("CREATE TABLE IF NOT EXISTS ledger (key TEXT, at REAL)")
-        for _ in range(100):
-            try:
-                await database.execute("BEGIN IMMEDIATE")
-                break
-            except sqlite3.OperationalError:
-                await asyncio.sleep(0.05)
-        query = "SELECT 1 FROM deliveries WHERE message_id = ?"
-        async with database.execute(query, (key,)) as cursor:
-            done = await cursor.fetchone()
-        if not done:
-            await database.execute("INSERT INTO ledger VALUES (?, ?)", (key, time.time()))
-            await database.execute("INSERT INTO deliveries (message_id) VALUES (?)", (key,))
-        await database.execute("COMMIT")
+    async with transaction() as session:
+        await session.execute(text("CREATE TABLE IF NOT EXISTS ledger (key TEXT, at REAL)"))
+        if await session.get(Delivery, key) is None:
+            line = {"key": key, "at": time.time()}
+            await session.execute(text("INSERT INTO ledger VALUES (:key, :at)"), line)
+            session.add(Delivery(message_id=key))

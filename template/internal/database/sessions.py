@@ -1,0 +1,81 @@
+"""Transactions, on connections that are kept open for the next one."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from internal.config import Settings, get_settings
+from internal.database.engine import CONNECTION_ERRORS, create_engine, is_without_tables, url_of
+
+CHECK_TIMEOUT = 3.0
+"""How long, in seconds, the database has to answer a health check."""
+
+_engines: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, dict[str, tuple[AsyncEngine, AsyncGenerator[None]]]
+] = WeakKeyDictionary()
+
+
+class DatabaseUnavailable(Exception):
+    """The database does not answer, refuses the connection, or has no tables yet."""
+
+    retry_after = 5
+    """After so many seconds it is worth trying again."""
+
+
+@asynccontextmanager
+async def transaction(
+    settings: Settings | None = None, *, read_only: bool = False
+) -> AsyncIterator[AsyncSession]:
+    """Open a transaction: its end commits all that was done in it, an exception undoes it.
+
+    Keep it short, for others wait for what it has locked: call no other service inside. Where
+    nothing is written, `read_only` spares the others that wait. Without `settings`, the database is
+    the one of this process.
+    """
+    engine = await _engine(settings or get_settings())
+    if read_only:
+        engine = engine.execution_options(read_only=True)
+    async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+async def check(settings: Settings | None = None) -> None:
+    """Raise `DatabaseUnavailable` unless the database answers and has its tables."""
+    try:
+        async with (
+            asyncio.timeout(CHECK_TIMEOUT),
+            transaction(settings, read_only=True) as session,
+        ):
+            await session.execute(text("SELECT 1 FROM alembic_version"))
+    except (SQLAlchemyError, *CONNECTION_ERRORS) as error:
+        if is_without_tables(error):
+            raise DatabaseUnavailable(
+                "The database has no tables yet: run `alembic upgrade heads`."
+            ) from error
+        reason = str(error) or f"no answer within {CHECK_TIMEOUT:g} seconds"
+        raise DatabaseUnavailable(f"The database is not available: {reason}") from error
+
+
+async def _engine(settings: Settings) -> AsyncEngine:
+    """Return the connections of the running event loop, for a connection belongs to one."""
+    engines = _engines.setdefault(asyncio.get_running_loop(), {})
+    url = url_of(settings)
+    if url not in engines:
+        engine = create_engine(settings)
+        closing = _close_at_the_end(engine)
+        engines[url] = engine, closing
+        await anext(closing)
+    return engines[url][0]
+
+
+async def _close_at_the_end(engine: AsyncEngine) -> AsyncGenerator[None]:
+    # What ends an event loop closes its asynchronous generators first.
+    try:
+        yield
+    finally:
+        await engine.dispose()

@@ -1,0 +1,67 @@
+"""How the project's SQLite file is opened; all processes of a machine share it."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from internal.config import Settings
+
+__all__ = ["CONNECTION_ERRORS", "create_engine", "insert", "is_without_tables", "lock", "url_of"]
+
+LOCK_TIMEOUT = 10.0
+"""How long, in seconds, a transaction waits for the one of another process to end."""
+
+CONNECTION_ERRORS = (OSError,)
+"""What may be raised, beside SQLAlchemy's own errors, while the database is away."""
+
+
+def url_of(settings: Settings) -> str:
+    """Return the URL of the database."""
+    return str(settings.database_url or f"sqlite:///{settings.data_dir / 'app.db'}")
+
+
+def create_engine(settings: Settings) -> AsyncEngine:
+    """Return what opens connections to the file, which is made on first use."""
+    path = Path(make_url(url_of(settings)).database or "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        # Transactions begin where we say it, below.
+        connect_args={"timeout": LOCK_TIMEOUT, "isolation_level": None},
+    )
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def is_without_tables(error: BaseException) -> bool:
+    """Tell whether a query failed because no migration has run yet."""
+    return "no such table" in str(error)
+
+
+async def lock(connection: AsyncConnection) -> None:
+    """Prepare a connection for migrations; its transaction keeps others from migrating."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    # Whoever comes second waits as long as the migrations take.
+    await driver.execute("PRAGMA busy_timeout = 3600000")
+    # To change a table may mean to make it anew, which must not delete what refers to it.
+    await driver.execute("PRAGMA foreign_keys = OFF")
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    # Readers and one writer do not wait for each other, and a killed process loses nothing that
+    # was committed.
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that begins by reading cannot wait for the right to write later on.
+    read_only = connection.get_execution_options().get("read_only")
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
