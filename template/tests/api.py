@@ -11,6 +11,14 @@ TIMEOUT = 30.0
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something is true."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {TIMEOUT} s"
+        time.sleep(0.02)
+
+
 def wait(
     client: TestClient,
     job_id: str,
@@ -52,7 +60,4 @@ def listed(client: TestClient, **filters: str) -> list[str]:
 
 def wait_until_listed(client: TestClient, job_id: str, **filters: str) -> None:
     """Wait until a job is on a list: an engine's lists may be a moment late."""
-    deadline = time.monotonic() + TIMEOUT
-    while job_id not in listed(client, **filters):
-        assert time.monotonic() < deadline, f"after {TIMEOUT} s the job is not listed"
-        time.sleep(0.02)
+    until(lambda: job_id in listed(client, **filters))

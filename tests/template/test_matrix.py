@@ -68,6 +68,7 @@ COMMON = {
     "internal/runner/registry.py",
     "internal/runner/signatures.py",
     "internal/runner/states.py",
+    "internal/runner/steps.py",
     "internal/runner/watchdog.py",
     "internal/services/__init__.py",
     "internal/services/contacts.py",

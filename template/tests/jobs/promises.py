@@ -26,13 +26,24 @@ QUICK = Policy(
 )
 
 
+def notes(key: str) -> list[str]:
+    """Return the lines that were noted under a key: what a job did, in order."""
+    path = _notes_of(key)
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def note(key: str, line: str) -> list[str]:
-    """Add a line to the file of a key, and return all of them: what a job did, in order."""
-    path: Path = get_settings().data_dir / "notes" / key
+    """Note a line under a key, and return all of them."""
+    path = _notes_of(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(f"{line}\n")
-    return path.read_text().splitlines()
+    return notes(key)
+
+
+def _notes_of(key: str) -> Path:
+    folder: Path = get_settings().data_dir / "notes"
+    return folder / key
 
 
 class Sum(BaseModel):
@@ -163,16 +174,16 @@ class NoJson(Job):
 
 
 class Blocking(Job):
-    """Block the event loop, as `async def run` must not."""
+    """Block the event loop, as `async def run` must not, until a test has noticed it."""
 
     kind = "test-blocking"
     policy = QUICK
 
-    seconds: float = Field(default=0.5, examples=[0.1])
-
     async def run(self, ctx: JobContext) -> None:
-        """Block for a while."""
-        time.sleep(self.seconds)  # noqa: ASYNC251 - that is what this is for
+        """Block, for 30 seconds at most."""
+        deadline = time.monotonic() + 30
+        while "noticed" not in notes(ctx.key) and time.monotonic() < deadline:
+            time.sleep(0.01)  # noqa: ASYNC251 - that is what this is for
 
 
 class Steps(Workflow):

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,18 +15,9 @@ from dev.engine import command
 from internal.config import get_settings
 from internal.runner import Workflow, records
 from internal.runner.registry import registry
+from tests.api import TIMEOUT, until
 from tests.conftest import Mailbox, free_port
 from tests.replay import replay_steps
-
-TIMEOUT = 30.0
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {TIMEOUT} s"
-        time.sleep(0.02)
 
 
 def start(
@@ -63,10 +53,8 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environment: str) -> None:
-        """Start it, and wait until it listens."""
-        self.log.write_bytes(b"")
+        """Start it; what it is asked for waits until it listens."""
         self.process = start([sys.executable, "-m", "tests.worker"], self.log, environment)
-        until(lambda: " ready." in self.log.read_text())
 
     def kill(self) -> None:
         """End all its processes at once, as a power failure does."""

@@ -30,12 +30,11 @@ from internal.runner import (
 from internal.runner import get as get_job
 from internal.runner.records import Later, Message, Record, Taken
 from internal.runner.task import record_of
-from tests.api import done, listed, post, wait
+from tests.api import done, listed, post, until, wait
 from tests.conftest import Mailbox, free_port
-from tests.jobs.promises import Add
+from tests.jobs.promises import Add, note, notes
 from tests.jobs.workers import native
-from tests.runner import Worker, until
-from tests.test_promises import notes, wait_for_note
+from tests.runner import Worker
 
 PREFIX = app.conf.task_default_queue
 
@@ -191,7 +190,7 @@ def test_a_workflow_goes_on_where_its_workers_were_killed(
     client: TestClient, runner: Worker, redis: Redis
 ) -> None:
     job_id = post(client, "test-interrupted", {})
-    wait_for_note(job_id, "second")
+    until(lambda: "second" in notes(job_id))
     runner.kill()
     let_time_pass(redis, job_id)
     runner.start(MAX_SLEEP="3600")
@@ -209,10 +208,11 @@ def test_a_workflow_goes_on_where_its_workers_were_killed(
 
 
 def test_a_job_that_blocks_the_event_loop_is_named(client: TestClient, runner: Worker) -> None:
-    job_id = post(client, "test-blocking", {"seconds": 0.5})
-    assert wait(client, job_id)["state"] == "succeeded"
+    job_id = post(client, "test-blocking", {})
     problem = f"test-blocking ({job_id}) blocks the event loop in tests/jobs/promises.py, line"
-    assert problem in runner.log.read_text()
+    until(lambda: problem in runner.log.read_text())
+    note(job_id, "noticed")
+    assert wait(client, job_id)["state"] == "succeeded"
 
 
 def test_two_schedulers_do_what_is_due_once(

@@ -7,7 +7,8 @@ from pydantic import JsonValue
 
 from internal.runner import Definition, JobInfo, Workflow
 from internal.runner.attempts import describe, to_json
-from internal.runner.durable import DurableContext, Step
+from internal.runner.durable import DurableContext
+from internal.runner.steps import Step
 
 
 class _Replay(DurableContext):
@@ -38,9 +39,7 @@ def replay_steps(
 
 
 async def _run(workflow: Workflow, key: str, steps: Mapping[int, Step]) -> object:
-    context = _Replay(workflow, key, _enqueue)
-    context.steps = dict(steps)
-    return await context.run()
+    return await _Replay(workflow, key, dict(steps), _enqueue).run()
 
 
 async def _enqueue(job: Definition, /, *, key: str) -> JobInfo:

@@ -1,19 +1,22 @@
 """What is true of jobs because they run inside the API."""
 
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
 import pytest
 from fastapi.testclient import TestClient
 
 from api.main import app
 from internal.runner import pool, watchdog
-from tests.api import post, wait
+from tests.api import post, until, wait
 from tests.conftest import Mailbox
-from tests.test_promises import notes, wait_for_note
+from tests.jobs.promises import note, notes
 
 
 def test_the_end_of_the_api_waits_for_running_jobs(mailbox: Mailbox) -> None:
     with TestClient(app) as client:
         job_id = post(client, "test-slow", {})
-        wait_for_note(job_id, "attempt 1")
+        until(lambda: "attempt 1" in notes(job_id))
 
     assert notes(job_id) == ["attempt 1", "attempt 2"]
     with TestClient(app) as client:
@@ -26,7 +29,7 @@ def test_the_end_of_the_api_stops_what_takes_too_long(
     monkeypatch.setattr(pool, "DRAIN_TIMEOUT", 0.1)
     with TestClient(app) as client:
         job_id = post(client, "test-wait-async", {})
-        wait_for_note(job_id, "begun")
+        until(lambda: "begun" in notes(job_id))
 
     assert notes(job_id) == ["begun", "cancelled"]
 
@@ -35,10 +38,15 @@ def test_a_job_that_blocks_the_event_loop_is_named(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(watchdog, "LIMIT", 0.1)
-    job_id = post(client, "test-blocking", {"seconds": 0.6})
-    assert wait(client, job_id)["state"] == "succeeded"
+    key = uuid4().hex
+    job_id = f"test-blocking-{key}"
     problem = f"test-blocking ({job_id}) blocks the event loop in tests/jobs/promises.py, line"
-    assert problem in caplog.text
+    with ThreadPoolExecutor() as threads:
+        # The API may answer only afterwards.
+        threads.submit(post, client, "test-blocking", {}, key)
+        until(lambda: problem in caplog.text)
+        note(job_id, "noticed")
+    assert wait(client, job_id)["state"] == "succeeded"
 
 
 def test_only_the_newest_ended_jobs_are_remembered(

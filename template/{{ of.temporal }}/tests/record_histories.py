@@ -25,7 +25,7 @@ from internal.runner.queues import task_queue
 from internal.runner.registry import registry
 from internal.runner.worker import build_workers
 from tests.conftest import ROOT
-from tests.runner import server
+from tests.runner import server, wait_for_server
 from tests.test_every_job import JOBS, example
 
 FOLDER = ROOT / "tests" / "histories"
@@ -74,6 +74,7 @@ def main() -> None:
             "MAX_SLEEP": "0.2",
         }
         get_settings.cache_clear()
+        wait_for_server(address)
         asyncio.run(record(get_settings(), workflows))
 
 

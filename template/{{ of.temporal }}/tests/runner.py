@@ -28,8 +28,8 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine(environment: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run the development server, in memory."""
+def address(environment: pytest.MonkeyPatch) -> Iterator[str]:
+    """Start the development server, in memory, and return its address."""
     for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         environment.delenv(name)
     # The connections that somebody has for the `temporal` command are not for tests.
@@ -37,13 +37,21 @@ def engine(environment: pytest.MonkeyPatch) -> Iterator[None]:
     with server() as address:
         environment.setenv("TEMPORAL_ADDRESS", address)
         get_settings.cache_clear()
-        yield
+        yield address
 
 
 @pytest.fixture(scope="session")
-def runner(engine: None, mailbox: Mailbox) -> Iterator[None]:
+def engine(address: str) -> None:
+    """Wait until the server answers."""
+    wait_for_server(address)
+
+
+@pytest.fixture(scope="session")
+def runner(address: str, mailbox: Mailbox) -> Iterator[None]:
     """Run the worker, as it runs in production."""
     with process([sys.executable, "-m", "tests.worker"]):
+        # Afterwards: the worker waits for its server as well.
+        wait_for_server(address)
         yield
 
 
@@ -85,7 +93,7 @@ async def replay_history(history: WorkflowHistory) -> str | None:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Run a development server that keeps nothing, and return its address."""
+    """Start a development server that keeps nothing, and return its address."""
     port = free_port()
     address = f"127.0.0.1:{port}"
     # For the tests of what a workflow does when its history is long: it is told early, and
@@ -97,9 +105,12 @@ def server() -> Iterator[str]:
         *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="1ms"'),
     )
     with process(command(port, "--headless", "--log-level", "error", *long_histories)):
-        # For a moment, it listens before it answers.
-        asyncio.run(until(lambda: _answers(address)))
         yield address
+
+
+def wait_for_server(address: str) -> None:
+    """Wait until a server answers, which comes a moment after it listens."""
+    asyncio.run(until(lambda: _answers(address)))
 
 
 @contextmanager

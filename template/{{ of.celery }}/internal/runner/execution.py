@@ -13,10 +13,11 @@ from internal.runner import client, records
 from internal.runner.attempts import Attempt, backoff, call, describe, is_last, to_json
 from internal.runner.batches import Records
 from internal.runner.definitions import Definition, Job, Workflow
-from internal.runner.durable import DurableContext, Step
+from internal.runner.durable import DurableContext
 from internal.runner.leases import RENEW_INTERVAL, Held
 from internal.runner.records import Outcome
 from internal.runner.states import JobState
+from internal.runner.steps import Step
 
 SHORT = 2.0
 """A workflow that waits for less than so many seconds stays in its worker."""
@@ -80,8 +81,7 @@ class _Context(DurableContext):
     """A workflow whose steps are in its record; while all of them wait, it leaves the worker."""
 
     def __init__(self, workflow: Workflow, held: Held, kept: Records) -> None:
-        super().__init__(workflow, held.job_id, client.enqueue)
-        self.steps = held.taken.steps
+        super().__init__(workflow, held.job_id, held.taken.steps, client.enqueue)
         self.error = ""
         self.due = 0.0
         self._held = held

@@ -24,9 +24,9 @@ from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from internal.config import get_settings
-from internal.runner.durable import Step as WorkflowStep
 from internal.runner.errors import EngineUnavailable, JobNotFound, NotConfirmed
 from internal.runner.states import JobInfo, JobState, Progress
+from internal.runner.steps import Step as WorkflowStep
 
 T = TypeVar("T")
 

@@ -15,9 +15,10 @@ from internal import logs
 from internal.config import get_settings
 from internal.runner.attempts import Attempt, Enqueue, backoff, call, describe, is_last, to_json
 from internal.runner.definitions import Definition, Job, Workflow
-from internal.runner.durable import DurableContext, Step
+from internal.runner.durable import DurableContext
 from internal.runner.registry import registry
 from internal.runner.states import ENDED, JobInfo, JobState
+from internal.runner.steps import Step
 
 DRAIN_TIMEOUT = 25.0
 """How long, in seconds, the API waits at its end for jobs that still run."""
@@ -172,8 +173,7 @@ class _Context(DurableContext):
     """A workflow whose steps are remembered as long as this process lives."""
 
     def __init__(self, workflow: Workflow, run: Run, pool: Pool, enqueue: Enqueue) -> None:
-        super().__init__(workflow, run.info.id, enqueue)
-        self.steps = run.steps
+        super().__init__(workflow, run.info.id, run.steps, enqueue)
         self._queue = pool.queue(workflow.policy.queue)
         self._run = run
 

@@ -6,8 +6,9 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RawValue
 
 from internal.runner.definitions import Workflow
-from internal.runner.messages import SLEEP, Outcome, Step
+from internal.runner.messages import SLEEP, Outcome
 from internal.runner.registry import registry
+from internal.runner.steps import Step
 
 
 async def input_and_steps(

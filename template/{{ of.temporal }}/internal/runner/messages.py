@@ -27,19 +27,3 @@ class Outcome(BaseModel):
     result: JsonValue = None
     progress: Progress | None = None
     cancelled: bool = False
-
-
-class Step(BaseModel):
-    """What is known of one call of `step`, `sleep`, `now` or `random`; number 0 is a job's `run`."""
-
-    name: str
-    done: bool = False
-    value: JsonValue = None
-    """The result, or the time that was asked for."""
-    error: str | None = None
-    permanent: bool = False
-    attempts: int = 0
-    lost: int = 0
-    """How many workers in a row were lost with it."""
-    due: float = 0.0
-    """When a pause ends, or the next attempt begins (seconds since 1970)."""

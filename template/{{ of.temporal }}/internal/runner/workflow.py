@@ -5,9 +5,9 @@ the `run` of a workflow, which `determinism` watches instead of Temporal's sandb
 """
 
 import asyncio
-import random
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from pydantic import JsonValue
@@ -25,13 +25,12 @@ from temporalio.exceptions import (
 from internal import logs
 from internal.runner.activity import definition_of
 from internal.runner.attempts import THREAD_GRACE, backoff, describe, pause, to_json
-from internal.runner.context import WorkflowContext
 from internal.runner.definitions import Definition, Workflow
-from internal.runner.determinism import Guarded, SeededRandom
-from internal.runner.errors import NotDeterministic, StepFailed, StepFailedForGood
-from internal.runner.messages import SLEEP, WORKER_STOPPED, Call, Outcome, Step
+from internal.runner.determinism import Guarded
+from internal.runner.messages import SLEEP, WORKER_STOPPED, Call, Outcome
 from internal.runner.signatures import arguments_to_json, result_from_json
 from internal.runner.states import Progress
+from internal.runner.steps import NumberedSteps, Step
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """Without a heartbeat for so long, a worker is lost, and another one takes its job."""
@@ -75,15 +74,13 @@ class RunJob:
         return work.result()
 
 
-class Run(WorkflowContext):
+class Run(NumberedSteps):
     """One run of a job or a workflow, and the context of a workflow."""
 
-    def __init__(self, definition: Definition, steps: dict[int, Step]) -> None:
-        self.key = workflow.info().workflow_id
-        self.steps = steps
+    def __init__(self, definition: Definition, steps: MutableMapping[int, Step]) -> None:
+        super().__init__(type(definition).__name__, workflow.info().workflow_id, steps)
         self._definition = definition
         self._input = definition.input()
-        self._called = 0
         self._activities = 0
         self._running = 0
         self._leaving = False
@@ -100,8 +97,8 @@ class Run(WorkflowContext):
             if isinstance(self._definition, Workflow):
                 result = await Guarded(self._definition.run(self))
                 return to_json(result, f"The result of {name}")
-            step = self.steps.setdefault(0, Step(name=name))
-            return await self._attempts(0, step, self._definition.kind, self.key, {})
+            self.steps.setdefault(0, Step(name))
+            return await self._attempts(0, self._definition.kind, self.key, {})
         except FailureError:
             raise
         except Exception as error:
@@ -117,12 +114,12 @@ class Run(WorkflowContext):
             raise TypeError(
                 f"{name} is no method of {type(self._definition).__name__}: ctx.step takes those."
             )
-        number, step = self._next(name)
+        number, _ = self.next_step(name)
         arguments = arguments_to_json(function, args, kwargs)
         # In a task of its own, which the guard of the workflow's decisions does not watch.
         work = asyncio.create_task(
             self._attempts(
-                number, step, f"{self._definition.kind}.{name}", f"{self.key}.{number}", arguments
+                number, f"{self._definition.kind}.{name}", f"{self.key}.{number}", arguments
             )
         )
         try:
@@ -136,45 +133,27 @@ class Run(WorkflowContext):
 
     async def sleep(self, duration: timedelta) -> None:
         """Wait, by a timer of the server, until the pause is over."""
-        number, step = self._next(SLEEP)
+        number, step = self.next_step(SLEEP)
         if not step.due:
-            step.due = workflow.time() + pause(duration).total_seconds()
+            step = replace(step, due=workflow.time() + pause(duration).total_seconds())
+            self.change(number, step)
         if not step.done:
             await _sleep_until(step.due, summary=f"{SLEEP} {number}")
-            step.done = True
+            self.change(number, replace(step, done=True))
 
-    def now(self) -> datetime:
-        """Return the time at which this was first asked for."""
-        _, step = self._next("now")
-        if not step.done:
-            step.done, step.value = True, workflow.time()
-        return datetime.fromtimestamp(float(str(step.value)), UTC)
-
-    def random(self) -> random.Random:
-        """Return a generator that begins anew, with the workflow's id, in every run."""
-        number, _ = self._next("random")
-        return SeededRandom(f"{self.key}.{number}")
-
-    def _next(self, name: str) -> tuple[int, Step]:
-        self._called += 1
-        step = self.steps.setdefault(self._called, Step(name=name))
-        if step.name != name:
-            raise NotDeterministic(
-                f"{type(self._definition).__name__} called {name} as its step {self._called}, which"
-                f" was {step.name} before: a workflow that has begun needs the same steps in the"
-                " same order. Start it again under another key, or bring the old order back."
-            )
-        return self._called, step
+    def current_time(self) -> float:
+        """Return the time, in seconds since 1970, the same whenever this run is repeated."""
+        return workflow.time()
 
     async def _attempts(
         self,
         number: int,
-        step: Step,
         activity_type: str,
         key: str,
         arguments: Mapping[str, JsonValue],
     ) -> JsonValue:
-        while not step.done:
+        lost = 0
+        while not (step := self.steps[number]).done:
             await _sleep_until(step.due)
             await self._leave_if_long()
             call = Call(
@@ -197,26 +176,23 @@ class Run(WorkflowContext):
             except ActivityError as error:
                 if is_cancelled_exception(error) or _is_cancelled():
                     raise asyncio.CancelledError from error
-                self._failed(step, error)
+                lost = lost + 1 if _is_lost(error) else 0
+                if not 0 < lost < MAX_LOST:
+                    self.change(number, self._failed(step, error))
             else:
                 _remember(progress=outcome.progress, error=None)
                 if outcome.cancelled:
                     raise asyncio.CancelledError
-                step.done, step.value, step.error = True, outcome.result, None
+                self.change(number, replace(step, done=True, value=outcome.result, error=None))
             finally:
                 self._running -= 1
-        if step.error is not None:
-            raise (StepFailedForGood if step.permanent else StepFailed)(step.error)
-        return step.value
+        return step.result()
 
-    def _failed(self, step: Step, error: ActivityError) -> None:
+    def _failed(self, step: Step, error: ActivityError) -> Step:
         policy, cause = self._definition.policy, error.cause
         permanent, progress = False, None
         match cause:
             case TimeoutError(type=TimeoutType.HEARTBEAT):
-                step.lost += 1
-                if step.lost < MAX_LOST:
-                    return
                 permanent = True
                 text = f"WorkerLost: {MAX_LOST} workers in a row were lost with it"
             case TimeoutError():
@@ -228,14 +204,19 @@ class Run(WorkflowContext):
                 text = describe(cause or error)
         if isinstance(cause, ApplicationError) and cause.type == WORKER_STOPPED:
             _remember(progress=progress)
-            return
-        step.lost, step.attempts = 0, step.attempts + 1
-        step.due = (
-            workflow.time() + backoff(step.attempts, policy, workflow.random()).total_seconds()
+            return step
+        attempts = step.attempts + 1
+        again_in = backoff(attempts, policy, workflow.random()).total_seconds()
+        done = permanent or attempts >= policy.attempts
+        _remember(progress=progress, error=None if done else text)
+        return replace(
+            step,
+            done=done,
+            error=text,
+            permanent=permanent,
+            attempts=attempts,
+            due=workflow.time() + again_in,
         )
-        step.error, step.permanent = text, permanent
-        step.done = permanent or step.attempts >= policy.attempts
-        _remember(progress=progress, error=None if step.done else text)
 
     async def _leave_if_long(self) -> None:
         """Wait for ever if the history is long: this goes on in a new run."""
@@ -264,6 +245,11 @@ async def _sleep_until(due: float, summary: str | None = None) -> None:
     duration = due - workflow.time()
     if duration > 0:
         await workflow.sleep(duration, summary=summary)
+
+
+def _is_lost(error: ActivityError) -> bool:
+    """Tell whether an attempt was lost with its worker."""
+    return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.HEARTBEAT
 
 
 def _is_cancelled() -> bool:
