@@ -20,7 +20,8 @@ from lich_wrapper import report
 from lich_wrapper.errors import Exit, LichError
 
 if TYPE_CHECKING:
-    from lich_wrapper.update.project import Project
+    from lich_wrapper.update.plan import Plan
+    from lich_wrapper.update.project import Project, Recorded
     from lich_wrapper.update.route import Request
 
 __all__ = ["cli", "main", "run"]
@@ -223,7 +224,7 @@ def update(
     from lich_wrapper.template.source import find_source
     from lich_wrapper.update.lock import locked
     from lich_wrapper.update.project import Project, Recorded
-    from lich_wrapper.update.route import Request, find_route, is_newest, newest, template_of
+    from lich_wrapper.update.route import Request, is_newest, newest, template_of
 
     if vcs_ref is not None and latest:
         raise click.UsageError("--vcs-ref and --latest exclude each other.")
@@ -257,15 +258,11 @@ def update(
     if request == Request() and is_newest(recorded):
         return _nothing(recorded.version, as_json=as_json)
     with _workspace() as workspace:
-        route = find_route(recorded, request, workspace)
-        if route is None:
+        plan = _planned(project, recorded, request, workspace, keep=not dry_run, clean=True)
+        if plan is None:
             return _nothing(recorded.version, as_json=as_json)
-        from lich_wrapper.update.plan import Kind, plan_update
+        from lich_wrapper.update.plan import Kind
 
-        project.require_clean()
-        plan = plan_update(project, route, request, workspace, keep=not dry_run)
-        if plan.is_empty:
-            return _nothing(recorded.version, as_json=as_json)
         problem = plan.problem(accept_removals=yes)
         copies: tuple[str, ...] = ()
         applied = not dry_run and not problem
@@ -292,18 +289,14 @@ def _update_branch(
 ) -> int:
     """Commit an update of the last commit on a branch; the work tree plays no part in it."""
     from lich_wrapper.update.branch import commit, run_tests
-    from lich_wrapper.update.plan import Kind, plan_update
+    from lich_wrapper.update.plan import Kind
     from lich_wrapper.update.project import Project
-    from lich_wrapper.update.route import find_route
 
     project = Project.open(path)
     recorded = project.recorded()
     with _workspace() as workspace:
-        route = find_route(recorded, request, workspace)
-        if route is None:
-            return _nothing(recorded.version, as_json=as_json)
-        plan = plan_update(project, route, request, workspace, keep=not dry_run)
-        if plan.is_empty:
+        plan = _planned(project, recorded, request, workspace, keep=not dry_run, clean=False)
+        if plan is None:
             return _nothing(recorded.version, as_json=as_json)
         branch = tested = None
         conflicts = plan.of(Kind.CONFLICTING)
@@ -317,6 +310,32 @@ def _update_branch(
         report.proposal(plan, name, branch, tested, as_json=as_json)
     needs_a_person = conflicts or (plan.of(Kind.REMOVED_EDITED) and not yes)
     return Exit.CONFLICTS if needs_a_person else Exit.DONE
+
+
+def _planned(
+    project: "Project",
+    recorded: "Recorded",
+    request: "Request",
+    workspace: Path,
+    *,
+    keep: bool,
+    clean: bool,
+) -> "Plan | None":
+    """Compute an update, or return None if there is nothing to do.
+
+    `keep` stores the result among the project's objects; `clean` refuses uncommitted changes.
+    """
+    from lich_wrapper.update.route import find_route
+
+    route = find_route(recorded, request, workspace)
+    if route is None:
+        return None
+    if clean:
+        project.require_clean()
+    from lich_wrapper.update.plan import plan_update
+
+    plan = plan_update(project, route, request, workspace, keep=keep)
+    return None if plan.is_empty else plan
 
 
 def _nothing(version: str, *, as_json: bool) -> int:

@@ -1,5 +1,6 @@
 """Reads an existing project: its place in a repository, its state, its recorded answers."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ _USER_SETTINGS: Final = (
     "core.eol",
     "core.excludesFile",
 )
+
+# Seconds: a file is replaced in far less.
+_REPLACED_WITHIN: Final = 0.1
 
 _UNFINISHED: Final = {
     "MERGE_HEAD": "merge",
@@ -60,6 +64,9 @@ class Recorded:
         """
         file = path / ANSWERS_FILE
         try:
+            if not file.exists():
+                # Another update, which replaces it at this moment, has moved it aside.
+                time.sleep(_REPLACED_WITHIN)
             return cls.parse(file.read_text(encoding="utf-8"), file)
         except (FileNotFoundError, NotADirectoryError):
             raise LichError(

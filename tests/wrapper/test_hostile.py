@@ -220,7 +220,7 @@ def test_links_and_names_that_are_no_danger_are_taken(
 ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}"
 
 
-@pytest.mark.parametrize("place", ["file", "name", "question"])
+@pytest.mark.parametrize("place", ["file", "name", "question", "pattern", "number"])
 def test_a_template_that_never_ends_is_stopped(
     lich: Lich,
     hostile: Tree,
@@ -236,6 +236,11 @@ def test_a_template_that_never_ends_is_stopped(
         case "name":
             loop = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
             hostile.write({f"template/{loop}x": ""})
+        case "pattern":
+            pattern = "{{ ('a' * 60 ~ 'b') | regex_search('(a+)+$') }}"
+            hostile.write({"template/endless.jinja": pattern})
+        case "number":
+            hostile.write({"template/endless.jinja": "{{ 9 ** (9 ** 8) > 1 }}"})
         case "question":
             hostile.write({"copier.yml": f"{CONFIG}\nslow: {{type: str, default: '{ENDLESS}'}}\n"})
     refused(lich, hostile, victim, tmp_path, "minute")
