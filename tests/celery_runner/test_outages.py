@@ -83,6 +83,16 @@ def test_a_worker_waits_for_its_broker(project: Project) -> None:
         assert project.ended(project.enqueue("sleep"))["state"] == "succeeded"
 
 
+def test_jobs_are_enqueued_together_also_after_the_connection_broke(project: Project) -> None:
+    ids = project.ask("enqueue_together", "sleep", 20)
+    project.broker.kill()
+    project.broker.start()
+    ids += project.ask("enqueue_together", "sleep", 20)
+    with project.worker():
+        assert [project.ended(job_id)["state"] for job_id in ids] == ["succeeded"] * 40
+    assert [len(project.runs(job_id)) for job_id in ids] == [1] * 40
+
+
 @pytest.mark.parametrize("broker", [Redis, RabbitMQ], ids=["redis", "rabbitmq"])
 def test_a_storm_loses_nothing_and_does_nothing_twice(broker: type[Server], tmp_path: Path) -> None:
     if broker.missing():

@@ -219,6 +219,8 @@ def test_exactly_the_files_of_the_runner_are_there(project: Path, answers: Answe
     expected = COMMON | OF_THE_RUNNER[runner] | OF_THE_DATABASE[str(answers["database"])]
     if answers["kubernetes"]:
         expected |= OF_KUBERNETES[runner]
+    if answers.get("celery_broker") == "rabbitmq":
+        expected |= {"internal/runner/confirms.py"}
     if answers.get("update_workflow"):
         expected |= {".github/workflows/update.yml"}
     assert set(text_files(project)) == expected

@@ -36,6 +36,16 @@ def enqueue_many(kind: str, first: int, number: int) -> None:
     asyncio.run(runner.enqueue_many(dict.fromkeys(keys, registry().kinds[kind]())))
 
 
+def enqueue_together(kind: str, number: int) -> list[str]:
+    """Enqueue so many jobs of a kind by calls at the same time, and return their ids."""
+
+    async def enqueue_all() -> list[str]:
+        new = [runner.enqueue(registry().kinds[kind]()) for _ in range(number)]
+        return [job.id for job in await asyncio.gather(*new)]
+
+    return asyncio.run(enqueue_all())
+
+
 def delay(*arguments: object, **options: Any) -> str:
     """Send the native task of `faults`, and return its id; the options are `apply_async`'s."""
     job_id: str = faults.native.apply_async(arguments, **options).id
@@ -120,8 +130,9 @@ def nothing() -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
-        enqueue, enqueue_many, delay, delay_and_wait, job, jobs_of, cancel, retry, check,
-        post_all, post_email, send_and_wait, send_again, waiting, lose_message, nothing,
+        enqueue, enqueue_many, enqueue_together, delay, delay_and_wait, job, jobs_of, cancel,
+        retry, check, post_all, post_email, send_and_wait, send_again, waiting, lose_message,
+        nothing,
     )
 }  # fmt: skip
 

@@ -1,7 +1,8 @@
-"""The records of many jobs at once: what a worker's jobs do in the same moment is sent together."""
+"""What many ask for in the same moment is done together: one round trip instead of many."""
 
 import asyncio
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -13,6 +14,45 @@ from internal.config import get_settings
 from internal.runner.records import SCRIPT, SHA, TIMEOUT, Step, prefix
 
 T = TypeVar("T")
+Answer = TypeVar("Answer")
+
+BATCH = 500
+"""How many are done together at most."""
+
+
+class Batches(Generic[T, Answer]):
+    """Does one batch after the other: each is what was asked for while that before was done."""
+
+    def __init__(self, do: Callable[[list[T]], Awaitable[Sequence[Answer | Exception]]]) -> None:
+        """Do each batch by `do`, which returns an answer or an error for each of its items."""
+        self._do = do
+        self._waiting: list[tuple[T, asyncio.Future[Answer]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def add(self, item: T) -> Answer:
+        """Return the answer for one item, or raise its error."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send(), name="batches")
+        return await answer
+
+    async def _send(self) -> None:
+        answers: Sequence[Answer | Exception]
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            try:
+                answers = await self._do([item for item, _ in batch])
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+                answers = [error] * len(batch)
+            for (_, waiting), answer in zip(batch, answers, strict=True):
+                if waiting.done():
+                    continue
+                if isinstance(answer, Exception):
+                    waiting.set_exception(answer)
+                else:
+                    waiting.set_result(answer)
+        self._sender = None
 
 
 class Records:
@@ -26,36 +66,15 @@ class Records:
             socket_connect_timeout=TIMEOUT,
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
-        self._waiting: list[tuple[Step[Any], asyncio.Future[Any]]] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._batches: Batches[Step[Any], Any] = Batches(self._execute)
 
     async def run(self, step: Step[T]) -> T:
         """Do a step, together with those of others; raise `RedisError` if Redis does not answer."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((step, answer))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send(), name="records")
-        return step.answer(await answer)
+        return step.answer(await self._batches.add(step))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
-
-    async def _send(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                answers = await self._execute([step for step, _ in batch])
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-                answers = [error] * len(batch)
-            for (_, waiting), answer in zip(batch, answers, strict=True):
-                if waiting.done():
-                    continue
-                if isinstance(answer, Exception):
-                    waiting.set_exception(answer)
-                else:
-                    waiting.set_result(answer)
-        self._sender = None
 
     async def _execute(self, steps: list[Step[Any]]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)

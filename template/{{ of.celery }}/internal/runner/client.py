@@ -11,13 +11,21 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 from redis import RedisError
 
 from internal.runner import messages, records
+from internal.runner.batches import BATCH, Batches
 from internal.runner.definitions import Definition, named_jobs
 from internal.runner.durable import without_failures
-from internal.runner.errors import EngineUnavailable, JobConflict, KeyReused, NotEnqueued
+from internal.runner.errors import (
+    EngineUnavailable,
+    JobConflict,
+    KeyReused,
+    NotConfirmed,
+    NotEnqueued,
+)
 from internal.runner.records import Message, Record
 from internal.runner.states import ENDED, JobInfo, JobPage, JobState
 from internal.runner.task import record_of
@@ -25,8 +33,9 @@ from internal.runner.task import record_of
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BATCH = 500
-"""How many jobs of `enqueue_many` are written and sent together."""
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Batches[tuple[Record, float], JobInfo]] = (
+    WeakKeyDictionary()
+)
 
 
 @asynccontextmanager
@@ -54,7 +63,7 @@ async def enqueue(
     and its key belong to.
     """
     record = record_of(job.job_id(key, enqueued_by), job, enqueued_by)
-    return await _in_thread(_enqueue, record, at.timestamp() if at else 0.0)
+    return await _batches().add((record, at.timestamp() if at else 0.0))
 
 
 async def enqueue_many(
@@ -120,26 +129,31 @@ def _check() -> None:
     messages.check()
 
 
-def _enqueue(record: Record, due: float) -> JobInfo:
-    known = records.enqueue(record, due)
-    if known is False:
-        raise KeyReused(record.id)
-    if isinstance(known, JobInfo):
-        return known
-    if due <= time.time():
-        message = Message(record.id, record.task, record.queue)
-        with records.withdrawn_unless_sent(record.id):
-            messages.send(message)
-    return _queued(record)
+def _batches() -> Batches[tuple[Record, float], JobInfo]:
+    """Return what enqueues together what is enqueued from this event loop at the same time."""
+    return _of_loops.setdefault(asyncio.get_running_loop(), Batches(_enqueue_in_thread))
 
 
-def _queued(record: Record) -> JobInfo:
-    return JobInfo(
-        id=record.id,
-        kind=record.kind,
-        state=JobState.QUEUED,
-        enqueued_by=record.enqueued_by or None,
-    )
+async def _enqueue_in_thread(new: list[tuple[Record, float]]) -> list[JobInfo | Exception]:
+    return await _in_thread(_enqueue_together, new)
+
+
+def _enqueue_together(new: list[tuple[Record, float]]) -> list[JobInfo | Exception]:
+    """Return each job, or the error that it met."""
+    jobs, unsent = _create(new)
+    for number, job in enumerate(jobs):
+        if isinstance(job, RedisError):
+            jobs[number] = NotConfirmed(new[number][0].id, f"Redis does not answer: {job}")
+    try:
+        messages.send_all(list(unsent.values()))
+    except EngineUnavailable as error:
+        for number, message in unsent.items():
+            try:
+                with records.withdrawn_unless_sent(message.id):
+                    raise error
+            except EngineUnavailable as its_own:
+                jobs[number] = its_own
+    return jobs
 
 
 def _enqueue_many(new: list[Record], due: float) -> list[JobInfo]:
@@ -154,21 +168,49 @@ def _enqueue_many(new: list[Record], due: float) -> list[JobInfo]:
 
 
 def _enqueue_batch(batch: list[Record], due: float, connection: Any) -> list[JobInfo]:
-    steps = [records.create(record, due) for record in batch]
-    jobs, unsent = [], []
-    for record, step, answer in zip(batch, steps, records.run_all(steps), strict=True):
-        if isinstance(answer, RedisError):
-            raise answer
-        known = step.answer(answer)
-        if known is False:
-            raise KeyReused(record.id)
-        if known is True:
-            unsent.append(Message(record.id, record.task, record.queue))
-            known = _queued(record)
-        jobs.append(known)
-    if due <= time.time():
-        messages.publish_all(connection, unsent)
+    created, unsent = _create([(record, due) for record in batch])
+    jobs = []
+    for job in created:
+        if isinstance(job, Exception):
+            raise job
+        jobs.append(job)
+    if unsent:
+        messages.publish_all(connection, unsent.values())
     return jobs
+
+
+def _create(
+    new: list[tuple[Record, float]],
+) -> tuple[list[JobInfo | Exception], dict[int, Message]]:
+    """Write the records of jobs, each with the time when it is due.
+
+    Return each job, or the error that it met, and by its number the message of each that is due.
+    """
+    steps = [records.create(record, due) for record, due in new]
+    answers: list[Any]
+    try:
+        answers = records.run_all(steps)
+    except RedisError as error:
+        answers = [error] * len(steps)
+    jobs: list[JobInfo | Exception] = []
+    unsent = {}
+    for number, ((record, due), step, answer) in enumerate(zip(new, steps, answers, strict=True)):
+        known = answer if isinstance(answer, RedisError) else step.answer(answer)
+        if known is True:
+            known = _queued(record)
+            if due <= time.time():
+                unsent[number] = Message(record.id, record.task, record.queue)
+        jobs.append(known or KeyReused(record.id))
+    return jobs, unsent
+
+
+def _queued(record: Record) -> JobInfo:
+    return JobInfo(
+        id=record.id,
+        kind=record.kind,
+        state=JobState.QUEUED,
+        enqueued_by=record.enqueued_by or None,
+    )
 
 
 def _require_same(new: list[Record]) -> None:

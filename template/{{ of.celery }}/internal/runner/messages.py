@@ -1,11 +1,15 @@
 """Sends the messages that tell a worker where to look, and counts those that wait."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import (  # type: ignore[attr-defined]
+    BatchPublishError,
+    ChannelError,
+    OperationalError,
+)
 from redis import RedisError
 
 from internal.celery_app import app
@@ -13,7 +17,7 @@ from internal.runner import queues
 from internal.runner.errors import EngineUnavailable
 from internal.runner.records import Message
 
-ERRORS = (OperationalError, ChannelError, RedisError, OSError, RuntimeError)
+ERRORS = (OperationalError, ChannelError, BatchPublishError, RedisError, OSError, RuntimeError)
 """What kombu and its clients raise while the broker is away."""
 
 _declared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
@@ -29,6 +33,23 @@ def send(message: Message) -> None:
             # A new broker in the place of the old one knows no queue: a new channel declares it.
             with app.connection_for_write() as connection:
                 publish(app.amqp.Producer(connection), message)
+
+
+def send_all(messages: Sequence[Message]) -> None:
+    """Send the messages of several jobs together; raise `EngineUnavailable`."""
+    if len(messages) > 1:
+        try:
+            with app.producer_or_acquire() as producer, producer.batch():
+                for message in messages:
+                    publish(producer, message)
+        except ERRORS:
+            # The connection may have ended while it was idle. For a single message a new one is
+            # made, and a job's second message does no harm.
+            pass
+        else:
+            return
+    for message in messages:
+        send(message)
 
 
 def publish(producer: Any, message: Message) -> None:
