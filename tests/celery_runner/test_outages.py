@@ -85,7 +85,7 @@ def test_a_worker_waits_for_its_broker(project: Project) -> None:
 
 def test_jobs_are_enqueued_together_also_after_the_connection_broke(project: Project) -> None:
     ids = project.ask("enqueue_together", "sleep", 20)
-    project.broker.kill()
+    project.broker.stop()
     project.broker.start()
     ids += project.ask("enqueue_together", "sleep", 20)
     with project.worker():

@@ -83,6 +83,12 @@ class Server:
         assert self.process
         os.killpg(self.process.pid, number)
 
+    def stop(self) -> None:
+        """Tell the server to end, and wait for it."""
+        assert self.process
+        self.process.terminate()
+        self.process.wait()
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         assert self.process
