@@ -147,12 +147,10 @@ def _enqueue_together(new: list[tuple[Record, float]]) -> list[JobInfo | Excepti
     try:
         messages.send_all(list(unsent.values()))
     except EngineUnavailable as error:
-        for number, message in unsent.items():
-            try:
-                with records.withdrawn_unless_sent(message.id):
-                    raise error
-            except EngineUnavailable as its_own:
-                jobs[number] = its_own
+        job_ids = [message.id for message in unsent.values()]
+        for number, met in zip(unsent, records.withdraw_all(job_ids, error), strict=True):
+            if met:
+                jobs[number] = met
     return jobs
 
 

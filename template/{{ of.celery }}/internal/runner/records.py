@@ -285,16 +285,35 @@ def withdrawn_unless_sent(job_id: str, before: JobState | None = None) -> Iterat
     try:
         yield
     except EngineUnavailable as error:
-        try:
-            withdrawn = run(withdraw(job_id, before))
-        except RedisError:
-            raise NotConfirmed(job_id, str(error)) from error
-        if withdrawn:
-            raise EngineUnavailable(f"Nothing was enqueued. {error}") from error
+        [met] = withdraw_all([job_id], error, before)
+        if met:
+            raise met from error
     except BaseException:
         with suppress(RedisError):
             run(withdraw(job_id, before))
         raise
+
+
+def withdraw_all(
+    job_ids: Sequence[str], error: EngineUnavailable, before: JobState | None = None
+) -> list[EngineUnavailable | None]:
+    """Take back jobs whose messages could not be sent, and return what each enqueuer is told.
+
+    That is nothing for a job that goes on all the same.
+    """
+    answers: list[Any]
+    try:
+        answers = run_all([withdraw(job_id, before) for job_id in job_ids])
+    except RedisError as away:
+        answers = [away] * len(job_ids)
+    return [
+        NotConfirmed(job_id, str(error))
+        if isinstance(answer, RedisError)
+        else EngineUnavailable(f"Nothing was enqueued. {error}")
+        if answer
+        else None
+        for job_id, answer in zip(job_ids, answers, strict=True)
+    ]
 
 
 def run_all(steps: Sequence[Step[Any]], redis: Redis | None = None) -> list[Any]:
