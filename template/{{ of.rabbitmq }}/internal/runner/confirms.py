@@ -13,6 +13,27 @@ from kombu.transport import pyamqp
 _Channel: Any = pyamqp.Channel
 
 
+class Batch:
+    """The messages of one `Producer.batch()`."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+
+    def publish(self, message: Any, **options: Any) -> None:
+        """Send one of them."""
+        self.channel.send(message, **options)
+
+    def flush(self) -> None:
+        """Wait until all are confirmed."""
+        self.channel.wait_until_confirmed()
+
+    def discard(self) -> None:
+        """Do nothing: what is sent cannot be taken back."""
+
+    def close(self) -> None:
+        """Do nothing: the channel stays."""
+
+
 class Channel(_Channel):  # type: ignore[misc]
     """A channel that knows which of its messages are not confirmed yet."""
 
@@ -29,7 +50,7 @@ class Channel(_Channel):  # type: ignore[misc]
         self._sent += 1
         return super().basic_publish_confirm(*args, **kwargs)
 
-    def create_publish_batch(self, max_size: int) -> "Batch":
+    def create_publish_batch(self, max_size: int) -> Batch:
         """Return what a `Producer.batch()` sends by."""
         return Batch(self)
 
@@ -60,27 +81,6 @@ class Channel(_Channel):  # type: ignore[misc]
     def _on_refused(self, number: int, multiple: bool) -> None:
         self._refused = True
         self._on_confirmed(number, multiple)
-
-
-class Batch:
-    """The messages of one `Producer.batch()`."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-
-    def publish(self, message: Any, **options: Any) -> None:
-        """Send one of them."""
-        self.channel.send(message, **options)
-
-    def flush(self) -> None:
-        """Wait until all are confirmed."""
-        self.channel.wait_until_confirmed()
-
-    def discard(self) -> None:
-        """Do nothing: what is sent cannot be taken back."""
-
-    def close(self) -> None:
-        """Do nothing: the channel stays."""
 
 
 class Connection(pyamqp.Connection):
