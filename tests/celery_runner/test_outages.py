@@ -113,7 +113,7 @@ def test_a_frozen_broker_is_reported_within_ten_seconds(project: Project, connec
     try:
         for command in (["enqueue", "sleep"], ["delay", 0], ["check"]):
             asked = time.monotonic()
-            with pytest.raises(Refused, match="EngineUnavailable|NotConfirmed"):
+            with pytest.raises(Refused, match=r"EngineUnavailable|NotConfirmed"):
                 project.ask(*command)
             assert time.monotonic() - asked < 10
         asked = time.monotonic()
@@ -131,7 +131,7 @@ def test_what_was_recorded_while_redis_was_frozen_is_done_afterwards(project: Pr
         project.redis.signal(signal.SIGSTOP)
         try:
             for number in range(4):
-                with pytest.raises(Refused, match="EngineUnavailable|NotConfirmed"):
+                with pytest.raises(Refused, match=r"EngineUnavailable|NotConfirmed"):
                     project.enqueue("sleep", key=f"frozen-{number}")
         finally:
             time.sleep(2)
