@@ -103,7 +103,8 @@ def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
 def _problem(problem: dict[str, Any]) -> dict[str, Any]:
     kind, [*place] = problem["type"], problem["loc"]
     # In parentheses, what checks an address quotes it.
-    message = re.sub(r" \(.*\)", "", problem["msg"]).encode(errors="replace").decode()
+    message = re.sub(r"^Value error, | \(.*\)", "", problem["msg"])
+    message = message.encode(errors="replace").decode()
     if kind == "extra_forbidden":
         # The last part is a name that the client made up.
         place, message = place[:-1], "There is a field that is not known here"

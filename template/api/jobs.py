@@ -5,11 +5,10 @@ Every job of `internal/jobs` has a route `POST /jobs/KIND` whose body is the job
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from api.access import Client, requires
 from api.errors import CONFLICT, FOR_JOBS, NOT_FOUND
@@ -20,17 +19,14 @@ from internal.runner.registry import registry
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=FOR_JOBS)
 
-FURTHEST = timedelta(days=3_660)
-"""How far away the time of a job may be."""
-
 Enqueuer = Annotated[Client, requires(Scope.ENQUEUE)]
 Reader = Annotated[Client, requires(Scope.READ, Scope.OPERATE)]
 Operator = requires(Scope.OPERATE)
 
 
-def _check_time(at: datetime) -> datetime:
-    if at - datetime.now(UTC) > FURTHEST:
-        raise ValueError("a job cannot wait for more than ten years")
+def _no_number(at: str | None) -> str | None:
+    if at is not None and not at[:5].endswith("-"):
+        raise ValueError("a time is a date first, such as 2030-01-31T08:00:00Z")
     return at
 
 
@@ -49,7 +45,8 @@ IdempotencyKey = Annotated[
     ),
 ]
 At = Annotated[
-    Annotated[AwareDatetime, AfterValidator(_check_time)] | None,
+    AwareDatetime | None,
+    BeforeValidator(_no_number),
     Query(description="Do not run the job before this time, such as 2030-01-31T08:00:00Z."),
 ]
 
@@ -64,44 +61,6 @@ class Accepted(BaseModel):
 
     id: str
     url: str
-
-
-@router.get("", dependencies=[Operator])
-async def list_jobs(
-    state: JobState | None = None,
-    kind: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(max_length=1_000)] = None,
-) -> JobPage:
-    """List jobs, the newest first; `cursor` is that of the page before."""
-    return await runner.list_jobs(state=state, kind=kind, limit=limit, cursor=cursor)
-
-
-@router.get("/{job_id}", responses=NOT_FOUND)
-async def get_job(job_id: str, client: Reader) -> JobInfo:
-    """Return a job's state, progress, result and error."""
-    job = await runner.get(job_id)
-    client.require_visible(job)
-    return job
-
-
-@router.post(
-    "/{job_id}/cancel",
-    status_code=202,
-    dependencies=[Operator],
-    responses=NOT_FOUND | CONFLICT,
-)
-async def cancel_job(job_id: str) -> JobInfo:
-    """Request that a job stops; 409 if it has already ended."""
-    return await runner.cancel(job_id)
-
-
-@router.post(
-    "/{job_id}/retry", status_code=202, dependencies=[Operator], responses=NOT_FOUND | CONFLICT
-)
-async def retry_job(job_id: str) -> JobInfo:
-    """Run a failed or cancelled job again under its old id; 409 for any other."""
-    return await runner.retry(job_id)
 
 
 def _route(definition: type[Definition]) -> Callable[..., Any]:
@@ -169,3 +128,41 @@ for _kind, _definition in registry().kinds.items():
         description=f"{_definition.__doc__} For each element of a list; with an idempotency key, the"
         " same list gives the same jobs.",
     )
+
+
+@router.get("", dependencies=[Operator])
+async def list_jobs(
+    state: JobState | None = None,
+    kind: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(max_length=1_000)] = None,
+) -> JobPage:
+    """List jobs, the newest first; `cursor` is that of the page before."""
+    return await runner.list_jobs(state=state, kind=kind, limit=limit, cursor=cursor)
+
+
+@router.get("/{job_id}", responses=NOT_FOUND)
+async def get_job(job_id: str, client: Reader) -> JobInfo:
+    """Return a job's state, progress, result and error."""
+    job = await runner.get(job_id)
+    client.require_visible(job)
+    return job
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    dependencies=[Operator],
+    responses=NOT_FOUND | CONFLICT,
+)
+async def cancel_job(job_id: str) -> JobInfo:
+    """Request that a job stops; 409 if it has already ended."""
+    return await runner.cancel(job_id)
+
+
+@router.post(
+    "/{job_id}/retry", status_code=202, dependencies=[Operator], responses=NOT_FOUND | CONFLICT
+)
+async def retry_job(job_id: str) -> JobInfo:
+    """Run a failed or cancelled job again under its old id; 409 for any other."""
+    return await runner.retry(job_id)

@@ -42,6 +42,17 @@ def test_every_step_of_the_guides_succeeds(runner: str, project: Path, tools: Pa
     assert processes_in(project) == []
 
 
+# What it shows is the same for every runner.
+@pytest.mark.parametrize(("runner", "language"), [("none", "fa")])
+def test_every_step_of_the_guide_to_security_succeeds(
+    runner: str, project: Path, tools: Path
+) -> None:
+    security = (project / "docs/security.md").read_text()
+    with Reader.reading(project, tools, runner) as person:
+        person.follow(security, "docs/security.md")
+    assert processes_in(project) == []
+
+
 @pytest.mark.parametrize(("runner", "language"), READERS[:3])
 def test_every_step_of_the_guide_to_own_jobs_succeeds(
     runner: str, project: Path, tools: Path

@@ -42,6 +42,7 @@ COMMON = {
     "compose.yaml",
     "docs/database.md",
     "docs/jobs.md",
+    "docs/security.md",
     "docs/workers.md",
     "internal/__init__.py",
     "internal/access.py",

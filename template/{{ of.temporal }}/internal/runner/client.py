@@ -43,6 +43,9 @@ from internal.runner.states import ENDED, JobInfo, JobPage, JobState, Progress
 IN_FLIGHT = 64
 """How many jobs `enqueue_many` enqueues at a time."""
 
+LONGEST_DELAY = timedelta(days=100 * 365)
+"""The server counts a delay in nanoseconds, which are too many after some hundred years."""
+
 _STATES = {
     WorkflowExecutionStatus.COMPLETED: JobState.SUCCEEDED,
     WorkflowExecutionStatus.FAILED: JobState.FAILED,
@@ -106,7 +109,7 @@ async def enqueue(
     memo = {"enqueued_by": enqueued_by} if enqueued_by else {}
     if key:  # Only a key can come again.
         memo["input"] = _digest(fields)
-    delay = at - datetime.now(UTC) if at else timedelta(0)
+    delay = min(at - datetime.now(UTC), LONGEST_DELAY) if at else timedelta(0)
     async with _engine() as client:
         try:
             await client.start_workflow(
