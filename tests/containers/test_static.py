@@ -218,7 +218,10 @@ def test_our_own_processes_are_confined_and_have_time_to_end(
 def test_every_image_is_pinned_and_can_come_from_a_mirror(project: Path, composer: Engine) -> None:
     for name, service in configuration(project, composer).items():
         if "build" in service:
-            assert service["build"]["args"] == {"IMAGE_PREFIX": "mirror.example.com/", "OIDC": ""}, name
+            assert service["build"]["args"] == {
+                "IMAGE_PREFIX": "mirror.example.com/",
+                "OIDC": "",
+            }, name
         else:
             pattern = r"mirror\.example\.com/[\w-]+/[\w-]+:v?\d+\.\d+[\w.-]*"
             assert re.fullmatch(pattern, service["image"]), name
