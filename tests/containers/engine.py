@@ -6,6 +6,7 @@ from no registry: `stand_ins` makes them.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -28,7 +29,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lich
 
 # The newest release has a BuildKit and a Compose that are young enough.
 SUITE = "trixie"
-TOOLS = ["containerd", "debootstrap", "docker-buildx", "docker-cli", "docker-compose", "docker.io"]
+TOOLS = [
+    "caddy", "containerd", "debootstrap", "docker-buildx", "docker-cli", "docker-compose", "docker.io",
+]  # fmt: skip
 # These are linked against the C library of the release they come from: it must be this machine's.
 NATIVE_TOOLS = [
     "iptables", "libip4tc2", "libip6tc2", "libmnl0", "libnetfilter-conntrack3", "libnfnetlink0",
@@ -108,7 +111,8 @@ def cache(name: str) -> Iterator[Path]:
 
 def unpacked_tools() -> Path:
     """Unpack the engine and its clients, once."""
-    with cache(f"tools-{SUITE}") as tools:
+    packages = hashlib.sha256(" ".join(TOOLS + NATIVE_TOOLS).encode()).hexdigest()[:8]
+    with cache(f"tools-{SUITE}-{packages}") as tools:
         if not tools.exists():
             scratch = Path(tempfile.mkdtemp(prefix="unpack-", dir=CACHE))
             try:

@@ -152,7 +152,12 @@ def override(services: dict[str, Any], private: bool) -> str:
             lines.append("    dns: [127.0.0.1]")
             if "build" in service:
                 lines.append("    build: {network: host}")
-        ports = [f"127.0.0.1::{port.rpartition(':')[2]}" for port in service.get("ports", [])]
+        # The same address, if one is said, and a port that is free.
+        ports = [
+            f"127.0.0.1::{port.rpartition(':')[2]}" if port.startswith("127.0.0.1:")
+            else port.rpartition(":")[2]
+            for port in service.get("ports", [])
+        ]  # fmt: skip
         lines.append(f"    ports: !override {json.dumps(ports)}")
     return "\n".join(lines) + "\n"
 

@@ -36,6 +36,7 @@ def make(engine: Engine, images: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(RECIPES, folder, dirs_exist_ok=True)
         shutil.copy2(tool("temporal"), folder)
+        shutil.copy2(unpacked_tools() / "usr/bin/caddy", folder)
         for image in sorted({image.removeprefix("library/") for image in images} - there - {BASE}):
             target = image.rpartition(":")[0].rpartition("/")[2]
             engine.run(

@@ -17,9 +17,14 @@ from tests.kit.answers import EVERY_TWO, Answers
 from tests.kit.projects import Render, look_up
 from tests.kit.repository import BIN, ROOT
 
-PROFILES = {"temporal": ["dev", "slow"], "celery": ["dev", "flower", "slow"], "none": ["dev"]}
+PROFILES = {
+    "temporal": ["dev", "slow", "tls"],
+    "celery": ["dev", "flower", "slow", "tls"],
+    "none": ["dev", "tls"],
+}
 TOOLS = f"{BIN}:/usr/bin:/bin"
-ENVIRONMENT = {"RABBITMQ_PASSWORD": "a-password", "IMAGE_PREFIX": "mirror.example.com/"}
+PASSWORDS = {"REDIS_PASSWORD": "a-password", "RABBITMQ_PASSWORD": "a-password"}
+ENVIRONMENT = {**PASSWORDS, "IMAGE_PREFIX": "mirror.example.com/"}
 
 # Of yamllint's own rules, without those that are a matter of taste.
 YAML_RULES = """
@@ -134,11 +139,12 @@ def test_actionlint_finds_nothing(workflows: list[Path]) -> None:
     assert lint("actionlint", "-no-color", *workflows) == ""
 
 
-def test_shellcheck_finds_nothing() -> None:
+def test_shellcheck_finds_nothing(projects: list[Path]) -> None:
     # Where it has no wheel (Linux on arm64), one that is installed otherwise is used.
     if shutil.which("shellcheck", path=TOOLS) is None:
         pytest.skip("there is no shellcheck on this machine")
     scripts = [ROOT / ".ci/run", *sorted((ROOT / "tests/containers/stand_ins").glob("*.sh"))]
+    scripts += [script for project in projects for script in project.glob("deploy/*.sh")]
     assert lint("shellcheck", *scripts) == ""
 
 
@@ -156,6 +162,7 @@ def test_no_finding_is_silenced(
         *workflows,
         *dependabot,
         *(project / name for project in projects for name in CONTAINER_FILES),
+        *(script for project in projects for script in project.glob("deploy/*.sh")),
     ]
     assert [file for file in files if silencers.search(file.read_text())] == []
 
@@ -183,24 +190,50 @@ def test_exactly_the_services_of_the_runner_are_there(
     }[str(answers["task_runner"])]
     if answers.get("celery_broker") == "rabbitmq":
         services |= {"rabbitmq"}
-    assert set(configuration(project, composer)) == {"api", "mail", *services}
+    assert set(configuration(project, composer)) == {"api", "caddy", "mail", "migrate", *services}
 
 
 def test_every_service_is_bounded_and_kept_to_this_machine(project: Path, composer: Engine) -> None:
     for name, service in configuration(project, composer).items():
-        assert service["restart"] in {"unless-stopped", "on-failure:3"}, name
+        restarts = {"no"} if name == "migrate" else {"unless-stopped", "on-failure:3"}
+        assert service["restart"] in restarts, name
         assert set(service["deploy"]["resources"]["limits"]) >= {"cpus", "memory", "pids"}, name
         assert service["logging"] == {"driver": "local"}, name
         for port in service.get("ports", []):
-            assert port["host_ip"] == "127.0.0.1", name
+            if name == "caddy":
+                assert "host_ip" not in port
+            else:
+                assert port["host_ip"] == "127.0.0.1", name
+
+
+def test_the_proxy_shares_a_network_with_the_api_alone(project: Path, composer: Engine) -> None:
+    services = configuration(project, composer)
+    assert set(services["caddy"]["networks"]) == {"edge"}
+    assert {name for name in services if "edge" in services[name]["networks"]} == {"api", "caddy"}
+
+
+def test_an_engine_is_in_a_network_without_a_way_out(
+    project: Path, answers: Answers, composer: Engine
+) -> None:
+    services = configuration(project, composer)
+    networks = yaml.safe_load((project / "compose.yaml").read_text())["networks"]
+    for name in {"redis", "rabbitmq"} & set(services):
+        assert [networks[network] for network in services[name]["networks"]] == [{"internal": True}]
+        assert "ports" not in services[name]
+    if answers["task_runner"] != "none":
+        inside = {name for name in services if "engine" in services[name]["networks"]}
+        assert inside == set(services) - {"caddy", "mail"}
 
 
 def test_every_dependency_has_a_health_check(project: Path, composer: Engine) -> None:
     services = configuration(project, composer)
     for service in services.values():
         for name, dependency in service.get("depends_on", {}).items():
-            assert dependency["condition"] == "service_healthy"
-            assert services[name]["healthcheck"]["test"]
+            if name == "migrate":
+                assert dependency["condition"] == "service_completed_successfully"
+            else:
+                assert dependency["condition"] == "service_healthy"
+                assert services[name]["healthcheck"]["test"]
 
 
 def test_our_own_processes_are_confined_and_have_time_to_end(
@@ -212,7 +245,7 @@ def test_our_own_processes_are_confined_and_have_time_to_end(
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
             assert service["stop_grace_period"] == "35s", name
-            assert service["healthcheck"]["test"], name
+            assert name == "migrate" or service["healthcheck"]["test"], name
 
 
 def test_every_image_is_pinned_and_can_come_from_a_mirror(project: Path, composer: Engine) -> None:
@@ -241,13 +274,33 @@ def test_every_image_that_is_kept_up_to_date_is_run_by_some_project(projects: li
 
 
 def test_no_password_has_a_default(project: Path, answers: Answers, composer: Engine) -> None:
-    if answers.get("celery_broker") == "rabbitmq":
-        with pytest.raises(
-            AssertionError, match=r"RABBITMQ_PASSWORD is missing a value: \.env\.example"
-        ):
-            compose(project, composer, "config", "--quiet", RABBITMQ_PASSWORD="")
-    else:
-        assert compose(project, composer, "config", "--quiet") == ""
+    required = [name for name in PASSWORDS if name in (project / "compose.yaml").read_text()]
+    of_celery = ["REDIS_PASSWORD"] if answers["task_runner"] == "celery" else []
+    of_rabbitmq = ["RABBITMQ_PASSWORD"] if answers.get("celery_broker") == "rabbitmq" else []
+    assert required == of_celery + of_rabbitmq
+    for name in required:
+        with pytest.raises(AssertionError, match=rf"{name} is missing a value: sh deploy/passw"):
+            compose(project, composer, "config", "--quiet", **{**PASSWORDS, name: ""})
+    assert compose(project, composer, "config", "--quiet", **PASSWORDS) == ""
+
+
+def test_one_command_writes_every_required_password_once(
+    answers: Answers, composer: Engine, render: Render, tmp_path: Path
+) -> None:
+    if answers["task_runner"] != "celery":
+        return
+    project = tmp_path / "project"
+    shutil.copytree(render(answers), project)
+    env = project / ".env"
+    env.write_text("RETENTION_DAYS=7")
+    for _ in range(2):
+        subprocess.run(["sh", "deploy/passwords.sh"], cwd=project, check=True)
+    assert compose(project, composer, "config", "--quiet") == ""
+    first, *passwords = env.read_text().splitlines()
+    assert first == "RETENTION_DAYS=7"
+    assert all(re.fullmatch(r"[A-Z]+_PASSWORD=[0-9a-f]{48}", line) for line in passwords)
+    assert len(passwords) == (2 if answers["celery_broker"] == "rabbitmq" else 1)
+    assert env.stat().st_mode & 0o777 == 0o600
 
 
 SHUTDOWN_TIMEOUTS = {

@@ -9,7 +9,14 @@ from tests.kit.guides import Guides, our_guides, tools_in
 from tests.kit.projects import Render
 from tests.kit.repository import LANGUAGES
 
-GUIDES = ("README.md", "docs/workers.md", "docs/jobs.md", "docs/database.md", "docs/kubernetes.md")
+GUIDES = (
+    "README.md",
+    "docs/workers.md",
+    "docs/jobs.md",
+    "docs/database.md",
+    "docs/production.md",
+    "docs/kubernetes.md",
+)
 
 
 @pytest.fixture(scope="session")

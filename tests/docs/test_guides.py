@@ -35,8 +35,10 @@ def project(runner: str, language: str, template: Path, tools: Path, tmp_path: P
 def test_every_step_of_the_guides_succeeds(runner: str, project: Path, tools: Path) -> None:
     readme = (project / "README.md").read_text()
     workers = (project / "docs/workers.md").read_text()
+    production = (project / "docs/production.md").read_text()
     with Reader.reading(project, tools, runner) as person:
         person.follow(readme, "README.md")
+        person.follow(production, "docs/production.md")
         person.follow(workers, "docs/workers.md")
         assert list((project / "data/outbox").glob("*.eml"))
     assert processes_in(project) == []

@@ -25,7 +25,8 @@ def test_the_kubernetes_page_names_what_is_there(answers: Answers, render: Rende
     for block in blocks(page):
         assert block.language == "bash"
         for command in block.text.replace("\\\n", "").splitlines():
-            assert command.startswith(("kubectl ", "docker build ", "docker push ")), command
+            tools = ("kubectl ", "docker build ", "docker push ", "kustomize edit ")
+            assert command.startswith(tools) or command == "cd deploy/kubernetes", command
             for path in re.findall(r" -[fk] (\S+)", command):
                 assert (project / path).exists(), command
             for kind, name in re.findall(r" (deployment|service|cronjob)/(\S+)", command):

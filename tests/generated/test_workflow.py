@@ -44,11 +44,11 @@ def install(project: Path) -> subprocess.CompletedProcess[str]:
     return do(project, "bash", "-e", "-c", step)
 
 
-def test_the_workflow_installs_without_a_lock_file_and_by_it_once_it_is_there(
-    project: Path,
-) -> None:
+def test_the_workflow_says_how_to_make_the_lock_file_and_installs_by_it(project: Path) -> None:
     first = install(project)
-    assert first.returncode == 0, first.stdout
+    assert first.returncode != 0
+    assert "run `uv lock`" in first.stdout
+    do(project, "uv", "lock")
     lock = (project / "uv.lock").read_text()
     second = install(project)
     assert second.returncode == 0, second.stdout
@@ -65,7 +65,7 @@ def test_the_workflow_installs_without_a_lock_file_and_by_it_once_it_is_there(
 
 
 def test_the_hooks_accept_a_new_project_and_refuse_what_ci_would(project: Path) -> None:
-    install(project)
+    do(project, "uv", "sync")
     installed = do(project, "pre-commit", "install")
     assert installed.returncode == 0, installed.stdout
     do(project, "git", "add", "--all")

@@ -50,6 +50,8 @@ SERVERS = {
 ELSEWHERE = {
     "uv run pytest": "tests/generated/test_projects.py",
     "uv run mypy": "tests/generated/test_projects.py",
+    "sh deploy/backup.sh backups/monday": "tests/containers/test_backup.py",
+    "sh deploy/restore.sh backups/monday": "tests/containers/test_backup.py",
 }
 
 

@@ -57,19 +57,25 @@ def test_the_api_port_is_one(project: Path) -> None:
         f"127.0.0.1:${{API_PORT:-{port}}}:{port}"
     ]
     assert f"--port ${{API_PORT:-{port}}}" in (project / "Procfile").read_text(encoding="utf-8")
+    caddyfile = (project / "deploy/Caddyfile").read_text(encoding="utf-8")
+    assert f"reverse_proxy api:{port}\n" in caddyfile
     assert f'"--port", "{port}"' in (project / "Dockerfile").read_text(encoding="utf-8")
     assert f"http://127.0.0.1:{port}" in (project / "README.md").read_text(encoding="utf-8")
 
 
-def test_published_ports_are_open_to_this_machine_only(project: Path) -> None:
-    for name, service in compose(project)["services"].items():
+def test_published_ports_are_open_to_this_machine_only_but_for_those_of_the_proxy(
+    project: Path,
+) -> None:
+    services = compose(project)["services"]
+    assert services.pop("caddy")["ports"] == ["80:80", "443:443"]
+    for name, service in services.items():
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), name
 
 
 def test_containers_run_no_process_as_root(project: Path) -> None:
     dockerfile = (project / "Dockerfile").read_text(encoding="utf-8")
-    assert re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)[-1] == "1000:1000"
+    assert re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)[-1] == "10001:10001"
 
 
 def test_the_environment_of_the_containers_is_read_by_the_code(project: Path) -> None:

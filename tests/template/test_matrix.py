@@ -40,9 +40,13 @@ COMMON = {
     "api/protocol.py",
     "api/rate_limit.py",
     "compose.yaml",
+    "deploy/Caddyfile",
+    "deploy/backup.sh",
+    "deploy/restore.sh",
     "docs/database.md",
     "docs/jobs.md",
     "docs/security.md",
+    "docs/production.md",
     "docs/workers.md",
     "internal/__init__.py",
     "internal/access.py",
@@ -176,13 +180,17 @@ OF_KUBERNETES = {
     "none": {
         "deploy/kubernetes/api.yaml",
         "deploy/kubernetes/data.yaml",
+        "deploy/kubernetes/ingress.yaml",
         "deploy/kubernetes/kustomization.yaml",
+        "deploy/kubernetes/network.yaml",
         "deploy/kubernetes/settings.yaml",
         "docs/kubernetes.md",
     },
 }
 OF_KUBERNETES["temporal"] = OF_KUBERNETES["none"] | {
     "deploy/kubernetes/autoscaling.yaml",
+    "deploy/kubernetes/disruptions.yaml",
+    "deploy/kubernetes/engine.yaml",
     "deploy/kubernetes/worker.yaml",
 }
 OF_KUBERNETES["celery"] = OF_KUBERNETES["temporal"] | {"deploy/kubernetes/beat.yaml"}
@@ -218,6 +226,8 @@ def foreign_words(answers: Answers) -> re.Pattern[str]:
 def test_exactly_the_files_of_the_runner_are_there(project: Path, answers: Answers) -> None:
     runner = answers["task_runner"]
     expected = COMMON | OF_THE_RUNNER[runner] | OF_THE_DATABASE[str(answers["database"])]
+    if runner == "celery" or answers["database"] == "postgresql":
+        expected |= {"deploy/passwords.sh"}
     if answers["kubernetes"]:
         expected |= OF_KUBERNETES[runner]
     if answers.get("celery_broker") == "rabbitmq":
