@@ -120,7 +120,7 @@ def serve(app: str, project: Project) -> Iterator[tuple[int, int]]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with (project.folder / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", app, "--port", str(port)],
+            [sys.executable, *uvicorn(project.folder, app), "--port", str(port)],
             cwd=project.folder, env=environment, stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -129,6 +129,14 @@ def serve(app: str, project: Project) -> Iterator[tuple[int, int]]:
     finally:
         process.kill()
         process.wait()
+
+
+def uvicorn(project: Path, app: str = "api.main:app") -> list[str]:
+    """Return what Python runs to serve an app, a project's own as its Procfile does."""
+    command = ["-m", "uvicorn", app]
+    if app == "api.main:app" and (project / "api/protocol.py").exists():
+        command += ["--http", "api.protocol:Protocol"]
+    return command
 
 
 async def measure(pid: int, port: int, path: str, clients: int, requests: int) -> Measured:

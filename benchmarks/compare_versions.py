@@ -28,10 +28,12 @@ from pathlib import Path
 
 import copier
 
+from benchmarks.api_enqueue import uvicorn
 from benchmarks.celery_throughput import cpu
 from tests.kit.answers import Answers
 from tests.kit.brokers import RabbitMQ, Redis, Server
 from tests.kit.ports import free_port
+from tests.kit.processes import run
 from tests.kit.repository import BIN, ROOT
 from tests.kit.waiting import until
 
@@ -170,8 +172,10 @@ def running(folder: Path, version: str, answers: Answers, servers: list[Server])
             "TMPDIR": str(folder),
         }
     environment["TEMPORAL_ADDRESS"] = f"127.0.0.1:{free_port(also=1000)}"
+    if (folder / "alembic.ini").exists():
+        run(BIN / "alembic", "upgrade", "heads", cwd=folder, environment=environment)
     commands = [
-        ["-m", "uvicorn", "api.main:app", "--port", str(port), "--no-access-log"],
+        [*uvicorn(folder), "--port", str(port), "--no-access-log"],
         *MODULES[str(answers["task_runner"])],
     ]
     with ExitStack() as stack:
