@@ -57,7 +57,7 @@ def free_port() -> int:
 def mailbox(environment: pytest.MonkeyPatch) -> Iterator[Mailbox]:
     """Run a real SMTP server, to which every process of the tests sends its e-mail."""
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller = Controller(mailbox, "127.0.0.1", free_port(), enable_SMTPUTF8=False)
     controller.start()
     environment.setenv("SMTP_URL", f"smtp://127.0.0.1:{controller.port}")
     get_settings.cache_clear()

@@ -46,6 +46,32 @@ async def test_the_mail_servers_answer_tells_what_helps(mailbox: Mailbox) -> Non
         await send_email("a@example.com", "Hi", "", key="k3", settings=settings)
 
 
+async def test_an_international_domain_goes_as_punycode(mailbox: Mailbox) -> None:
+    await send_email("ada@bücher.example", "Hi", "", key="k5", settings=get_settings())
+
+    assert len(mailbox.to("ada@xn--bcher-kva.example")) == 1
+
+
+async def test_an_address_that_the_server_cannot_take_fails_for_good(mailbox: Mailbox) -> None:
+    with pytest.raises(EmailRejected, match="before the @-sign"):
+        await send_email("jürgen@example.com", "Hi", "", key="k6", settings=get_settings())
+
+
+@pytest.mark.parametrize(
+    ("to", "subject"),
+    [
+        ("ada", "Hi"),
+        ("ada@", "Hi"),
+        *(("ada@example.com", f"a{character}b") for character in "\n\x0b\x85\u2028\u2029"),
+    ],
+)
+async def test_what_can_never_be_sent_fails_for_good(
+    settings: Settings, to: str, subject: str
+) -> None:
+    with pytest.raises(EmailRejected):
+        await send_email(to, subject, "", key="k7", settings=settings)
+
+
 async def test_an_absent_mail_server_may_come_back(settings: Settings) -> None:
     url = AnyUrl(f"smtp://127.0.0.1:{free_port()}")
     absent = settings.model_copy(update={"smtp_url": url})
