@@ -15,7 +15,7 @@ from internal.database import transaction
 from internal.models.contacts import Contact
 from tests.api import listed, post, wait, wait_until_listed
 
-ENDLESS = 50_000
+ENDLESS = 300_000
 """Rows of an import that is stopped long before it has done them all."""
 
 
