@@ -23,7 +23,11 @@ PROFILES = {
     "none": ["dev", "tls"],
 }
 TOOLS = f"{BIN}:/usr/bin:/bin"
-PASSWORDS = {"REDIS_PASSWORD": "a-password", "RABBITMQ_PASSWORD": "a-password"}
+PASSWORDS = {
+    "POSTGRES_PASSWORD": "a-password",
+    "REDIS_PASSWORD": "a-password",
+    "RABBITMQ_PASSWORD": "a-password",
+}
 ENVIRONMENT = {**PASSWORDS, "IMAGE_PREFIX": "mirror.example.com/"}
 
 # Of yamllint's own rules, without those that are a matter of taste.
@@ -277,7 +281,8 @@ def test_no_password_has_a_default(project: Path, answers: Answers, composer: En
     required = [name for name in PASSWORDS if name in (project / "compose.yaml").read_text()]
     of_celery = ["REDIS_PASSWORD"] if answers["task_runner"] == "celery" else []
     of_rabbitmq = ["RABBITMQ_PASSWORD"] if answers.get("celery_broker") == "rabbitmq" else []
-    assert required == of_celery + of_rabbitmq
+    of_postgresql = ["POSTGRES_PASSWORD"] if answers.get("database") == "postgresql" else []
+    assert required == of_postgresql + of_celery + of_rabbitmq
     for name in required:
         with pytest.raises(AssertionError, match=rf"{name} is missing a value: sh deploy/passw"):
             compose(project, composer, "config", "--quiet", **{**PASSWORDS, name: ""})
