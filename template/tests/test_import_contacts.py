@@ -13,7 +13,8 @@ from sqlalchemy import func, select
 from internal.config import get_settings
 from internal.database import transaction
 from internal.models.contacts import Contact
-from tests.api import listed, post, wait, wait_until_listed
+from tests.api import listed, post, until, wait, wait_until_listed
+from tests.conftest import Mailbox
 
 ENDLESS = 300_000
 """Rows of an import that is stopped long before it has done them all."""
@@ -60,6 +61,21 @@ def test_an_import_reports_its_progress(client: TestClient) -> None:
     assert (job["kind"], job["state"], job["result"]) == ("import", "succeeded", {"rows": 25})
     assert job["progress"] == {"done": 25, "total": 25}
     assert imported(file) == 25
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_whoever_asks_for_it_gets_one_message_at_the_end(
+    client: TestClient, mailbox: Mailbox, rows: int
+) -> None:
+    file = contacts_file(rows)
+    address = f"{uuid4().hex}@example.com"
+    key = uuid4().hex
+    for _ in range(2):
+        job_id = post(client, "import", {"file": file, "notify": address}, key)
+        assert wait(client, job_id)["result"] == {"rows": rows}
+    until(lambda: mailbox.to(address))
+    [message] = mailbox.to(address)
+    assert message["Subject"] == "Your import is done"
 
 
 def test_a_failed_import_is_listed_and_goes_on_after_its_last_row(client: TestClient) -> None:

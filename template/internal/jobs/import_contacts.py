@@ -3,9 +3,11 @@
 from contextlib import aclosing
 from datetime import timedelta
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, EmailStr, Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from internal.config import get_settings
+from internal.jobs.send_email import SendEmail
 from internal.runner import Job, JobContext, Policy
 from internal.services.contacts import import_contacts
 
@@ -29,11 +31,19 @@ class ImportContacts(Job):
         description="The name of a file in the imports folder.",
         examples=["contacts.csv"],
     )
+    notify: EmailStr | None = Field(default=None, description="Who is told when it is done.")
 
     async def run(self, ctx: JobContext) -> Imported:
         """Import batch by batch; after an interruption, go on with the row after the last one."""
         settings = get_settings()
-        batches = import_contacts(settings.imports_dir / self.file, ctx.key, settings)
+
+        async def tell(session: AsyncSession) -> None:
+            if self.notify:
+                body = f"All rows of {self.file} are imported."
+                email = SendEmail(to=self.notify, subject="Your import is done", body=body)
+                await ctx.enqueue(email, session=session)
+
+        batches = import_contacts(settings.imports_dir / self.file, ctx.key, settings, tell)
         async with aclosing(batches):
             async for done, total in batches:
                 ctx.report(done, total)

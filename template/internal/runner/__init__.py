@@ -7,16 +7,8 @@ the API and of a job, such as a script, opens the connection with `async with li
 """
 
 from internal.errors import PermanentError
-from internal.runner.client import (
-    cancel,
-    check,
-    enqueue,
-    enqueue_many,
-    get,
-    lifespan,
-    list_jobs,
-    retry,
-)
+from internal.runner.calls import cancel, enqueue, enqueue_many, get, lifespan
+from internal.runner.client import check, list_jobs, retry
 from internal.runner.context import JobContext, WorkflowContext
 from internal.runner.definitions import Definition, Job, Policy, Workflow
 from internal.runner.errors import (

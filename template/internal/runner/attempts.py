@@ -14,9 +14,11 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticSerializationError, to_jsonable_python
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from internal.config import get_settings
 from internal.errors import PermanentError
+from internal.runner import outbox
 from internal.runner.context import JobContext
 from internal.runner.definitions import Definition, Policy
 from internal.runner.errors import StepFailed
@@ -63,11 +65,16 @@ class Attempt(JobContext):
         if self.stop_requested:
             raise asyncio.CancelledError
 
-    async def enqueue(self, job: Definition, *, key: str | None = None) -> JobInfo:
+    async def enqueue(
+        self, job: Definition, *, key: str | None = None, session: AsyncSession | None = None
+    ) -> JobInfo:
         """Enqueue another job under a key that follows from this one's."""
         different = key or json.dumps(job.input(), sort_keys=True)
-        digest = hashlib.sha256(f"{self.key}\n{different}".encode()).hexdigest()
-        return await self._enqueue(job, key=digest[:32])
+        digest = hashlib.sha256(f"{self.key}\n{different}".encode()).hexdigest()[:32]
+        if session is None:
+            return await self._enqueue(job, key=digest)
+        [info] = await outbox.add(session, [(digest, job)])
+        return info
 
     def enqueue_from_thread(self, job: Definition, *, key: str | None = None) -> JobInfo:
         """Do what `enqueue` does, in blocking code."""

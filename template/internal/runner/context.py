@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from internal.runner.definitions import Definition
     from internal.runner.states import JobInfo
 
@@ -33,10 +35,13 @@ class JobContext(ABC):
         """
 
     @abstractmethod
-    async def enqueue(self, job: Definition, *, key: str | None = None) -> JobInfo:
+    async def enqueue(
+        self, job: Definition, *, key: str | None = None, session: AsyncSession | None = None
+    ) -> JobInfo:
         """Enqueue another job: once, however often this one is tried.
 
-        Without a `key`, which tells several from each other, the other job's input does.
+        Without a `key`, which tells several from each other, the other job's input does. With a
+        `session`, the other job exists if, and only if, its transaction commits.
         Raises `EngineUnavailable`.
         """
 

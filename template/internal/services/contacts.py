@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import os
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, EmailStr, ValidationError
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from internal.config import Settings
 from internal.database import insert, transaction
@@ -59,13 +60,18 @@ class Batch:
     """Why the row that follows them cannot be imported."""
 
 
+Finish = Callable[[AsyncSession], Awaitable[object]]
+"""What else is done in the transaction that ends an import."""
+
+
 async def import_contacts(
-    path: Path, import_id: str, settings: Settings
+    path: Path, import_id: str, settings: Settings, finish: Finish | None = None
 ) -> AsyncGenerator[tuple[int, int]]:
     """Import the file's rows in batches, and yield the rows done and their total after each.
 
     Rows and the count of those that are done are committed together, so an import that was stopped
-    at any moment goes on, under the same `import_id`, after its last row.
+    at any moment goes on, under the same `import_id`, after its last row. With the last rows,
+    `finish` is committed.
 
     Raises `InvalidFile` at the first row that cannot be imported; the rows before it stay.
     Raises `ImportTakenOver` if the same import is done twice at once: each row is done by one.
@@ -77,7 +83,8 @@ async def import_contacts(
         # The next batch is read while this one is written.
         reading = asyncio.create_task(asyncio.to_thread(_read, path, batch.end))
         try:
-            await _write(path, import_id, place, batch, settings)
+            last = batch.end.rows >= total
+            await _write(path, import_id, place, batch, settings, finish if last else None)
             place = batch.end
             yield place.rows, total
             if batch.problem:
@@ -87,6 +94,9 @@ async def import_contacts(
             reading.cancel()
     if batch.problem:
         raise batch.problem
+    if finish and not total:
+        async with transaction(settings) as session:
+            await finish(session)
 
 
 async def _begin(path: Path, import_id: str, settings: Settings) -> tuple[Place, int]:
@@ -108,7 +118,12 @@ async def _begin(path: Path, import_id: str, settings: Settings) -> tuple[Place,
 
 
 async def _write(
-    path: Path, import_id: str, begin: Place, batch: Batch, settings: Settings
+    path: Path,
+    import_id: str,
+    begin: Place,
+    batch: Batch,
+    settings: Settings,
+    finish: Finish | None,
 ) -> None:
     count = (
         update(Import)
@@ -126,6 +141,8 @@ async def _write(
         if not (await connection.execute(count)).rowcount:
             raise ImportTakenOver(f"Another run has done row {begin.rows + 1} of {path.name}.")
         await connection.execute(contacts, rows)
+        if finish:
+            await finish(session)
 
 
 def _version(path: Path) -> str:

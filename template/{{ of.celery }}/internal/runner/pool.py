@@ -25,7 +25,7 @@ from kombu import Message
 from redis import RedisError
 
 from internal import logs
-from internal.runner import execution, queues, records
+from internal.runner import client, execution, outbox, queues, records
 from internal.runner.attempts import THREAD_GRACE, InvalidResult, describe, to_json
 from internal.runner.batches import Records
 from internal.runner.dead_letters import NoJob, put_aside
@@ -127,6 +127,7 @@ class Pool(BasePool):
         self._loop = asyncio.new_event_loop()
         limit = sum(queues.concurrency(queue, int(self.limit or 1)) for queue in queues.taken())
         self._loop.set_default_executor(ThreadPoolExecutor(limit + THREADS))
+        self._relaying = self._loop.create_task(outbox.relay_until_cancelled(client.enqueue))
         threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
         self._leases = Leases(self._loop)
         self._leases.start()
@@ -174,13 +175,13 @@ class Pool(BasePool):
         self.stopping = True
 
     def _drain(self) -> None:
-        if self._leases.held or self._tasks:
-            grace = self.app.conf.worker_soft_shutdown_timeout
+        grace = self.app.conf.worker_soft_shutdown_timeout
+        if self._leases.held:
             _log.info("waiting for %d jobs", len(self._leases.held))
-            drained = asyncio.run_coroutine_threadsafe(self._end(grace), self._loop)
-            while not drained.done():
-                self._settle()
-                time.sleep(0.02)
+        drained = asyncio.run_coroutine_threadsafe(self._end(grace), self._loop)
+        while not drained.done():
+            self._settle()
+            time.sleep(0.02)
         self._leases.end()
         self._settle()
         for message in self._returned:
@@ -193,6 +194,8 @@ class Pool(BasePool):
             held.stop("give back")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=THREAD_GRACE + records.TIMEOUT)
+        self._relaying.cancel()
+        await asyncio.wait({self._relaying})
 
     # What follows runs in the main thread.
 

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,8 +15,10 @@ from temporalio.worker import Worker
 
 from internal.config import Settings, get_settings
 from internal.logs import configure_logging
+from internal.runner import client, outbox
 from internal.runner.connection import connect
 from internal.runner.health import Health
+from internal.runner.jobs_loop import jobs_loop
 from internal.runner.schedules import update_schedules
 from internal.runner.worker import build_workers, check_jobs, check_native
 
@@ -69,7 +71,11 @@ def run() -> int:
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; a server or a namespace that is not there is waited for."""
     health, pause, scheduled = Health(), MIN_PAUSE, False
-    async with health.serve(settings.worker_health_port), asyncio.TaskGroup() as ending:
+    async with (
+        health.serve(settings.worker_health_port),
+        _relay(),
+        asyncio.TaskGroup() as ending,
+    ):
         while not stop.is_set():
             try:
                 preparing = asyncio.create_task(_prepare(settings, schedule=not scheduled))
@@ -93,11 +99,24 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
                 pause = min(2 * pause, MAX_PAUSE)
 
 
+@asynccontextmanager
+async def _relay() -> AsyncIterator[None]:
+    """Hand over what is in the outbox, on the event loop of the jobs that put it there."""
+    relaying = asyncio.create_task(
+        jobs_loop().run(lambda: outbox.relay_until_cancelled(client.enqueue), "the outbox")
+    )
+    try:
+        yield
+    finally:
+        relaying.cancel()
+        await asyncio.wait({relaying})
+
+
 async def _prepare(settings: Settings, *, schedule: bool) -> list[Worker]:
-    client = await connect(settings)
+    connected = await connect(settings)
     if schedule:
-        await update_schedules(client, settings)
-    return build_workers(client, settings)
+        await update_schedules(connected, settings)
+    return build_workers(connected, settings)
 
 
 async def _run(workers: Sequence[Worker]) -> None:
