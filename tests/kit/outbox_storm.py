@@ -1,0 +1,161 @@
+"""Jobs that are enqueued in transactions, while everything that takes part is killed.
+
+Each order is a row, and a job that confirms it, in one transaction of a process of its own. That is
+killed at one of several moments; the worker, the broker and the database at random ones.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.kit.answers import Answers
+from tests.kit.brokers import RabbitMQ, Redis
+from tests.kit.ports import free_port, listens
+from tests.kit.processes import CommandFailed, run, user_environment
+from tests.kit.projects import migrate, render
+from tests.kit.repository import BIN, IN_PROJECT
+from tests.kit.waiting import until
+
+__all__ = ["Result", "storm"]
+
+SENDERS = 4
+SETTLED = 150.0
+"""How long, in seconds, the jobs of the last orders may take after the last kill."""
+
+
+@dataclass
+class Result:
+    """What there was in the end."""
+
+    senders: Counter[str] = field(default_factory=Counter)
+    """How many senders were to be killed at each moment."""
+    kills: Counter[str] = field(default_factory=Counter)
+    orders: int = 0
+    jobs_without_order: list[str] = field(default_factory=list)
+    orders_without_job: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+
+class Running:
+    """A process of the project that is started again after it was killed."""
+
+    def __init__(self, name: str, command: list[str], project: Path, settings: dict[str, str]):
+        self.name, self._command, self._project, self._settings = name, command, project, settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._project / f"{self.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._project, env=self._settings,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def kill(self) -> None:
+        assert self._process
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Database(Running):
+    """The PostgreSQL server of the project, which has a session of its own."""
+
+    def kill(self) -> None:
+        lock = self._project / "data/postgresql/postmaster.pid"
+        with suppress(OSError):
+            os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
+        super().kill()
+
+
+def storm(answers: Answers, folder: Path, *, orders: int, kills: int, seed: int = 1) -> Result:
+    """Send so many orders, kill the others so often meanwhile, and compare orders and jobs."""
+    result, dice = Result(), random.Random(seed)
+    project = render(folder / "project", {"project_name": "Storm", **answers})
+    shutil.copy(IN_PROJECT / "outbox_jobs.py", project / "internal/jobs/confirm.py")
+    settings = user_environment() | {
+        "PYTHONPATH": str(project), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }  # fmt: skip
+    with ExitStack() as stack:
+        victims: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {}
+
+        def begin(running: Running) -> None:
+            running.start()
+            stack.callback(running.kill)
+            victims[running.name] = running.kill, running.start
+
+        if answers.get("database") == "postgresql":
+            port = free_port()
+            settings["DATABASE_URL"] = f"postgresql://storm@127.0.0.1:{port}/storm"
+            command = [sys.executable, "-m", "dev.database"]
+            begin(Database("database", command, project, settings))
+            until(lambda: listens(port))
+        migrate(project, **settings)
+        if answers["task_runner"] == "celery":
+            redis = Redis(folder / "redis")
+            rabbitmq = RabbitMQ(folder / "rabbitmq") if "rabbitmq" in answers.values() else None
+            for server in filter(None, (redis, rabbitmq)):
+                stack.callback(server.close)
+                server.start()
+            broker = rabbitmq or redis
+            victims["broker"] = broker.kill, broker.start
+            settings["CELERY_BROKER_URL"] = rabbitmq.url if rabbitmq else f"{redis.url}/0"
+            settings["CELERY_RESULT_BACKEND"] = f"{redis.url}/1"
+            worker = [sys.executable, "-m", "celery", "-A", "internal.celery_app", "worker"]
+        else:
+            port = free_port(also=1000)
+            settings["TEMPORAL_ADDRESS"] = f"127.0.0.1:{port}"
+            begin(Running("broker", [sys.executable, "-m", "dev.engine"], project, settings))
+            worker = [sys.executable, "-m", "internal.workers.main"]
+        begin(Running("worker", worker, project, settings))
+        share = -(-orders // SENDERS)
+        senders = [
+            subprocess.Popen(
+                [
+                    *(sys.executable, IN_PROJECT / "outbox_sender.py"),
+                    *(str(first), str(min(first + share, orders))),
+                ],
+                cwd=project, env=settings, stdout=subprocess.PIPE,
+                stderr=(folder / "senders.log").open("ab"), text=True,
+            )
+            for first in range(0, orders, share)
+        ]  # fmt: skip
+        for _ in range(kills):
+            time.sleep(dice.uniform(1, 3))
+            victim = dice.choice(sorted(victims))
+            kill, start = victims[victim]
+            kill()
+            time.sleep(dice.uniform(0, 2))
+            start()
+            result.kills[victim] += 1
+        for sender in senders:
+            result.senders.update(sender.communicate()[0].splitlines())
+            assert sender.returncode == 0
+        found: list[list[str]] = [[], [], []]
+
+        def settled() -> bool:
+            nonlocal found
+            with suppress(CommandFailed):  # The database is starting.
+                program = (sys.executable, IN_PROJECT / "outbox_rows.py")
+                found = json.loads(run(*program, cwd=project, environment=settings))
+                return not found[2] and set(found[0]) <= set(found[1])
+            return False
+
+        with suppress(TimeoutError):
+            until(settled, SETTLED, interval=1)
+        sent, confirmed, result.waiting = found
+        result.orders = len(sent)
+        result.jobs_without_order = sorted(set(confirmed) - set(sent))
+        result.orders_without_job = sorted(set(sent) - set(confirmed))
+        result.twice = [order for order, times in Counter(confirmed).items() if times > 1]
+    return result
