@@ -16,7 +16,7 @@ from tests.kit import processes
 from tests.kit.answers import Answers
 from tests.kit.brokers import RabbitMQ, Redis, Server
 from tests.kit.ports import free_port, listens
-from tests.kit.projects import Render
+from tests.kit.projects import Render, migrate
 from tests.kit.waiting import until
 from tests.kit.web import status
 
@@ -66,6 +66,7 @@ def serve(render: Render, tmp_path: Path) -> Serve:
                 **stack.enter_context(engine(answers, project, tmp_path)),
                 **settings,
             }
+            migrate(project, **environment)
             process = stack.enter_context(
                 running(
                     project, environment, tmp_path / "api.log", "uvicorn", "api.main:app",

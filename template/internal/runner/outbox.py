@@ -103,11 +103,8 @@ async def add(
 
 async def find(job_id: str) -> JobInfo | None:
     """Return a job that the task runner does not have yet; raise `DatabaseUnavailable`."""
-    try:
-        async with transaction(read_only=True) as session:
-            row = await session.get(OutboxJob, job_id)
-    except (SQLAlchemyError, *CONNECTION_ERRORS) as error:
-        raise DatabaseUnavailable(f"The database is not available: {error}") from error
+    async with _reading() as session:
+        row = await session.get(OutboxJob, job_id)
     if row is None:
         return None
     state = JobState.QUEUED if row.due else JobState.FAILED
@@ -117,7 +114,10 @@ async def find(job_id: str) -> JobInfo | None:
 
 
 async def hand_over(job_ids: Collection[str], enqueue: Enqueue) -> None:
-    """Hand over those jobs that wait in the outbox; raise `EngineUnavailable` if it is away."""
+    """Hand over those jobs that wait in the outbox.
+
+    Raises `EngineUnavailable` or `DatabaseUnavailable`.
+    """
     await _enqueue_rows(await _rows(job_ids), enqueue)
 
 
@@ -266,8 +266,17 @@ def _waiting() -> Select[OutboxJob]:
     return select(OutboxJob).where(OutboxJob.due.is_not(None))
 
 
+@asynccontextmanager
+async def _reading() -> AsyncIterator[AsyncSession]:
+    try:
+        async with transaction(read_only=True) as session:
+            yield session
+    except (SQLAlchemyError, *CONNECTION_ERRORS) as error:
+        raise DatabaseUnavailable(f"The database is not available: {error}") from error
+
+
 async def _rows(job_ids: Collection[str]) -> Sequence[OutboxJob]:
-    async with transaction(read_only=True) as session:
+    async with _reading() as session:
         return (await session.scalars(_waiting().where(OutboxJob.id.in_(job_ids)))).all()
 
 
