@@ -18,8 +18,8 @@ from lich_wrapper.update.project import Project
 
 __all__ = ["hold_index", "is_ours", "locked", "release_index"]
 
-# Seconds: an update takes less, and a person waits no longer without a word.
-_TIMEOUT: Final = 10.0
+# Seconds: several updates in a row on a busy machine take less.
+_TIMEOUT: Final = 60.0
 # Other programs, such as editors, run `git status` all the time.
 _INDEX_TIMEOUT: Final = 2.0
 _PAUSE: Final = 0.05
