@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import os
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -76,6 +77,18 @@ def test_whoever_asks_for_it_gets_one_message_at_the_end(
     until(lambda: mailbox.to(address))
     [message] = mailbox.to(address)
     assert message["Subject"] == "Your import is done"
+
+
+def test_what_is_no_file_is_refused_without_the_name_of_its_folder(client: TestClient) -> None:
+    imports = get_settings().imports_dir
+    imports.mkdir(parents=True, exist_ok=True)
+    pipe, folder = f"{uuid4().hex}.csv", f"{uuid4().hex}.csv"
+    os.mkfifo(imports / pipe)
+    (imports / folder).mkdir()
+    for file in (pipe, folder):
+        job = wait(client, post(client, "import", {"file": file}))
+        error = f"InvalidFile: There is no file {file} in the imports folder."
+        assert (job["state"], job["error"]) == ("failed", error)
 
 
 def test_a_failed_import_is_listed_and_goes_on_after_its_last_row(client: TestClient) -> None:

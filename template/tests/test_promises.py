@@ -64,6 +64,18 @@ def test_an_attempt_ends_at_its_timeout(client: TestClient) -> None:
     assert notes(job_id) == ["attempt 1", "attempt 2"]
 
 
+def test_a_job_ends_at_its_deadline_counted_from_when_it_may_begin(client: TestClient) -> None:
+    later = datetime.now(UTC) + timedelta(seconds=1.5)
+    for job_id in (
+        post(client, "test-late", {}),
+        client.post("/jobs/test-late", params={"at": later.isoformat()}).json()["id"],
+    ):
+        job = wait(client, job_id)
+        error = "DeadlineExceeded: not done by the deadline of its policy"
+        assert (job["state"], job["error"]) == ("failed", error)
+        assert "attempt 2" in notes(job_id)
+
+
 @pytest.mark.parametrize("kind", ["test-wait", "test-wait-async"])
 def test_a_running_job_is_cancelled_within_a_second(client: TestClient, kind: str) -> None:
     job_id = post(client, kind, {})

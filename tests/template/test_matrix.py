@@ -118,6 +118,7 @@ OF_THE_RUNNER = {
         "internal/runner/jobs_loop.py",
         "internal/runner/messages.py",
         "internal/runner/native.py",
+        "internal/runner/payloads.py",
         "internal/runner/probe.py",
         "internal/runner/queues.py",
         "internal/runner/schedules.py",

@@ -6,9 +6,11 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -21,7 +23,7 @@ from internal.errors import PermanentError
 from internal.runner import outbox
 from internal.runner.context import JobContext
 from internal.runner.definitions import Definition, Policy
-from internal.runner.errors import StepFailed
+from internal.runner.errors import DeadlineExceeded, StepFailed
 from internal.runner.states import JobInfo, Progress
 
 LOG_INTERVAL = 5.0
@@ -79,6 +81,26 @@ class Attempt(JobContext):
     def enqueue_from_thread(self, job: Definition, *, key: str | None = None) -> JobInfo:
         """Do what `enqueue` does, in blocking code."""
         return asyncio.run_coroutine_threadsafe(self.enqueue(job, key=key), self._loop).result()
+
+
+def deadline_of(policy: Policy, since: float) -> float:
+    """Return when the time is over of a job that might begin at `since` (seconds since 1970)."""
+    return since + policy.deadline.total_seconds() if policy.deadline else math.inf
+
+
+@asynccontextmanager
+async def within(deadline: float) -> AsyncIterator[None]:
+    """Cancel what is done in this context at a time; `DeadlineExceeded` after that."""
+    left = None if math.isinf(deadline) else deadline - time.time()
+    try:
+        async with asyncio.timeout(left) as timeout:
+            # Without this, a deadline that has passed would be noticed at the first pause only.
+            await asyncio.sleep(0)
+            yield
+    except TimeoutError as error:
+        if timeout.expired():
+            raise DeadlineExceeded from error
+        raise
 
 
 async def call(

@@ -32,6 +32,10 @@ class Policy:
     max_backoff: timedelta = timedelta(minutes=5)
     """The longest pause between two attempts, before jitter."""
 
+    deadline: timedelta | None = timedelta(days=30)
+    """How long the job may take in all, from the time at which it may begin: with its attempts, the
+    pauses between them, and the wait for a free worker. Then it has failed; None for no limit."""
+
     queue: str = "default"
     """The queue whose workers run it (`WORKER_QUEUES`)."""
 
@@ -42,6 +46,8 @@ class Policy:
         """Raise `ValueError` for a value that could never work."""
         if self.timeout <= timedelta(0):
             raise ValueError(f"timeout is {self.timeout}: it must be longer than nothing.")
+        if self.deadline is not None and self.deadline <= timedelta(0):
+            raise ValueError(f"deadline is {self.deadline}: it must be longer than nothing.")
         if self.attempts < 1:
             raise ValueError(f"attempts is {self.attempts}: it must be at least 1.")
         if timedelta(0) > self.first_backoff or self.first_backoff > self.max_backoff:

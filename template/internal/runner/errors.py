@@ -56,6 +56,13 @@ class NotEnqueued(EngineUnavailable):
         super().__init__(f"{len(self.job_ids)} jobs may not have been enqueued: {reason}")
 
 
+class DeadlineExceeded(PermanentError):
+    """The time is over that the job's policy gives it in all."""
+
+    def __init__(self) -> None:
+        super().__init__("not done by the deadline of its policy")
+
+
 class StepFailed(Exception):
     """A step's last attempt failed; the text names the error's type and message."""
 

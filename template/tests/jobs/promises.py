@@ -67,6 +67,23 @@ class Add(Job):
         return Sum(total=sum(self.numbers))
 
 
+class Late(Job):
+    """Fail until the deadline."""
+
+    kind = "test-late"
+    policy = Policy(
+        deadline=timedelta(seconds=1),
+        attempts=1_000,
+        first_backoff=timedelta(milliseconds=100),
+        max_backoff=timedelta(milliseconds=200),
+    )
+
+    async def run(self, ctx: JobContext) -> None:
+        """Do what the class says."""
+        note(ctx.key, f"attempt {ctx.attempt}")
+        raise OSError("not yet")
+
+
 class Keep(Job):
     """Take any fields."""
 

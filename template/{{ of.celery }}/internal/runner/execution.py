@@ -5,15 +5,26 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pydantic import ValidationError
 from redis import RedisError
 
 from internal.runner import client, records
-from internal.runner.attempts import Attempt, backoff, call, describe, is_last, to_json
+from internal.runner.attempts import (
+    Attempt,
+    backoff,
+    call,
+    deadline_of,
+    describe,
+    is_last,
+    to_json,
+    within,
+)
 from internal.runner.batches import Records
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.durable import DurableContext
+from internal.runner.errors import DeadlineExceeded
 from internal.runner.leases import RENEW_INTERVAL, Held
 from internal.runner.records import Outcome
 from internal.runner.states import JobState
@@ -35,12 +46,23 @@ async def run_definition(definition: type[Definition], held: Held, kept: Records
     except ValidationError as error:
         return Outcome(JobState.FAILED, error=describe(error))
     held.timeout = job.policy.timeout.total_seconds()
+    deadline = deadline_of(job.policy, held.taken.since)
+    try:
+        async with within(deadline):
+            outcome = await _run(job, held, kept)
+    except DeadlineExceeded as error:
+        _log.error("failed: %s", error)
+        return Outcome(JobState.FAILED, error=describe(error), attempts=held.taken.attempts)
+    return replace(outcome, due=min(outcome.due, deadline))
+
+
+async def _run(job: Definition, held: Held, kept: Records) -> Outcome:
     match job:
         case Workflow():
             return await _run_workflow(job, held, kept)
         case Job():
             return await _run_job(job, held)
-    raise TypeError(f"{definition.__name__} is neither a Job nor a Workflow")
+    raise TypeError(f"{type(job).__name__} is neither a Job nor a Workflow")
 
 
 async def _run_job(job: Job, held: Held) -> Outcome:

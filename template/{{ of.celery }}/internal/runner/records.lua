@@ -87,7 +87,7 @@ end
 
 local function taken(id)
   return {'taken', redis.call('HGETALL', steps_of(id)),
-    unpack(redis.call('HMGET', key(id), 'input', 'attempts', 'lost', 'progress'))}
+    unpack(redis.call('HMGET', key(id), 'input', 'attempts', 'lost', 'progress', 'since'))}
 end
 
 local function info(id)
@@ -124,7 +124,7 @@ local function create(id, kind, queue, task, input, due)
   redis.call('SADD', prefix .. 'kinds', kind)
   redis.call('SADD', prefix .. 'queues', queue)
   redis.call('HSET', key(id), 'kind', kind, 'queue', queue, 'task', task, 'input', input,
-    'created', created)
+    'created', created, 'since', math.max(now, tonumber(due)))
   if tonumber(due) > now then
     schedule(id, due)
   else
@@ -267,6 +267,7 @@ function steps.revive(id, ...)
   local state = get(id, 'state')
   if state == 'failed' or state == 'cancelled' then
     redis.call('HDEL', key(id), 'cancel', 'error', 'lost', 'attempts')
+    redis.call('HSET', key(id), 'since', now)
     redis.call('ZREM', expiring, id)
     if select('#', ...) > 0 then
       redis.call('HSET', steps_of(id), ...)

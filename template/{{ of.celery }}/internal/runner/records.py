@@ -7,6 +7,7 @@ its time has no message.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ class Taken:
     """How many workers in a row have died while they ran it."""
     progress: Progress | None
     steps: dict[int, WorkflowStep]
+    since: float = math.inf
+    """When it might begin for the first time (seconds since 1970); infinite if that is not known."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,14 @@ def take(
 
     def answer(raw: list[Any]) -> Taken | Later | str:
         match raw:
-            case ["taken", steps, text, attempts, lost, progress]:
+            case ["taken", steps, text, attempts, lost, progress, since]:
                 return Taken(
-                    text, int(attempts or 0), int(lost or 0), _progress(progress), _steps(steps)
+                    text,
+                    int(attempts or 0),
+                    int(lost or 0),
+                    _progress(progress),
+                    _steps(steps),
+                    int(since) / 1000 if since else math.inf,
                 )
             case ["later", due]:
                 return Later(int(due) / 1000)

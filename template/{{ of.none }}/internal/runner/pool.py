@@ -13,7 +13,17 @@ from pydantic import JsonValue
 
 from internal import logs
 from internal.config import get_settings
-from internal.runner.attempts import Attempt, Enqueue, backoff, call, describe, is_last, to_json
+from internal.runner.attempts import (
+    Attempt,
+    Enqueue,
+    backoff,
+    call,
+    deadline_of,
+    describe,
+    is_last,
+    to_json,
+    within,
+)
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.durable import DurableContext
 from internal.runner.registry import registry
@@ -127,12 +137,13 @@ class Pool:
         name = type(run.definition).__name__
         try:
             await asyncio.sleep(max(0.0, run.due - time.time()))
-            match run.definition:
-                case Workflow() as workflow:
-                    run.update(state=JobState.RUNNING)
-                    result = await _Context(workflow, run, self, enqueue).run()
-                case Job() as job:
-                    result = await self._run_job(job, run, enqueue)
+            async with within(deadline_of(run.definition.policy, time.time())):
+                match run.definition:
+                    case Workflow() as workflow:
+                        run.update(state=JobState.RUNNING)
+                        result = await _Context(workflow, run, self, enqueue).run()
+                    case Job() as job:
+                        result = await self._run_job(job, run, enqueue)
             run.update(result=to_json(result, f"The result of {name}"), error=None)
         except asyncio.CancelledError:
             run.update(state=JobState.CANCELLED)

@@ -22,17 +22,25 @@ from temporalio.client import (
     WorkflowHandle,
 )
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    TimeoutError,
+    WorkflowAlreadyStartedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from internal.config import get_settings
+from internal.runner.attempts import describe
 from internal.runner.connection import connect
-from internal.runner.definitions import Definition, named_jobs
+from internal.runner.definitions import Definition, Policy, named_jobs
 from internal.runner.errors import (
+    DeadlineExceeded,
     EngineUnavailable,
     JobConflict,
     JobNotFound,
     KeyReused,
+    NotConfirmed,
     NotEnqueued,
 )
 from internal.runner.history import input_and_steps
@@ -110,7 +118,7 @@ async def enqueue(
     if key:  # Only a key can come again.
         memo["input"] = _digest(fields)
     delay = min(at - datetime.now(UTC), LONGEST_DELAY) if at else timedelta(0)
-    async with _engine() as client:
+    async with _engine(job_id) as client:
         try:
             await client.start_workflow(
                 job.kind,
@@ -119,6 +127,7 @@ async def enqueue(
                 task_queue=task_queue(get_settings(), job.policy.queue),
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 start_delay=delay if delay > timedelta(0) else None,
+                execution_timeout=_execution_timeout(job.policy, delay),
                 memo=memo or None,
             )
         except WorkflowAlreadyStartedError:
@@ -259,6 +268,7 @@ async def retry(job_id: str) -> JobInfo:
                     else description.task_queue
                 ),
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                execution_timeout=_execution_timeout(definition.policy) if definition else None,
                 memo=kept or None,
             )
         except WorkflowAlreadyStartedError as error:
@@ -271,6 +281,11 @@ async def retry(job_id: str) -> JobInfo:
     )
 
 
+def _execution_timeout(policy: Policy, delay: timedelta = timedelta(0)) -> timedelta | None:
+    """Return after which time the server ends a job whose policy has a deadline."""
+    return policy.deadline + max(delay, timedelta(0)) if policy.deadline else None
+
+
 async def _end_delay(handle: WorkflowHandle[Any, Any]) -> None:
     """Let a cancelled job that waits for its time end now, which the request alone does not."""
     try:
@@ -281,8 +296,11 @@ async def _end_delay(handle: WorkflowHandle[Any, Any]) -> None:
 
 
 @asynccontextmanager
-async def _engine() -> AsyncIterator[Client]:
-    """Yield the client, and translate its connection errors into `EngineUnavailable`."""
+async def _engine(new: str | None = None) -> AsyncIterator[Client]:
+    """Yield the client, and translate its connection errors into `EngineUnavailable`.
+
+    With the id of a `new` job, `NotConfirmed` for a call that may have enqueued it.
+    """
     global _client
     if _client is None:
         _client = await connect(get_settings(), lazy=True)
@@ -290,7 +308,8 @@ async def _engine() -> AsyncIterator[Client]:
         yield _client
     except RPCError as error:
         if error.status in _AWAY or _lacks_namespace(error):
-            raise EngineUnavailable(f"Temporal does not answer: {error}") from error
+            reason = f"Temporal does not answer: {error}"
+            raise (NotConfirmed(new, reason) if new else EngineUnavailable(reason)) from error
         raise
     except RuntimeError as error:
         # What a lazy client raises when its first call finds no server.
@@ -367,6 +386,8 @@ async def _outcome(
         return await handle.result(follow_runs=False), None
     except WorkflowFailureError as error:
         cause = error.cause
+        if isinstance(cause, TimeoutError):
+            return None, describe(DeadlineExceeded())
         if isinstance(cause, ActivityError) and cause.cause:
             cause = cause.cause
         if isinstance(cause, ApplicationError):

@@ -6,12 +6,12 @@ from functools import cache
 
 from dotenv import dotenv_values
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile, ClientConnectConfig
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
 from temporalio.service import GrpcCompression, RetryConfig
 
 from internal.config import Settings
+from internal.runner.payloads import DATA_CONVERTER
 
 # One call may take this long to find the server before it fails.
 _RETRY = RetryConfig(max_elapsed_time_millis=2_000)
@@ -21,7 +21,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
     """Connect at once or, if `lazy`, at the first call; raise `RuntimeError` if that fails."""
     return await Client.connect(
         **connection(settings),
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         retry_config=_RETRY,
         # Jobs are small: to compress each call costs more time than it saves.
         grpc_compression=GrpcCompression.NONE,

@@ -62,6 +62,7 @@ async def _update(client: Client, settings: Settings, kind: str, cron: str) -> N
             # With the time that is due: one run for each, however often it is asked for.
             id=kind,
             task_queue=task_queue(settings, definition.policy.queue),
+            execution_timeout=definition.policy.deadline,
         ),
         spec=ScheduleSpec(cron_expressions=[cron]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from temporalio.client import Client, WorkflowHistory
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import (
     PollerBehaviorAutoscaling,
     Replayer,
@@ -19,6 +18,7 @@ from internal.config import Settings
 from internal.runner.activity import run_attempt
 from internal.runner.interceptor import ActivityInterceptor
 from internal.runner.native import native_activities, native_workflows
+from internal.runner.payloads import DATA_CONVERTER
 from internal.runner.queues import concurrency, queues_of_worker, task_queue
 from internal.runner.registry import registry
 from internal.runner.workflow import RunJob
@@ -76,7 +76,7 @@ def build_replayer() -> Replayer:
         workflows=[RunJob, *native_workflows()],
         workflow_runner=_SANDBOX,
         workflow_failure_exception_types=_FAILURES,
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         build_id="replay",
     )
 

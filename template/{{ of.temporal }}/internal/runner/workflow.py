@@ -24,9 +24,17 @@ from temporalio.exceptions import (
 
 from internal import logs
 from internal.runner.activity import definition_of
-from internal.runner.attempts import THREAD_GRACE, backoff, describe, pause, to_json
+from internal.runner.attempts import (
+    THREAD_GRACE,
+    backoff,
+    deadline_of,
+    describe,
+    pause,
+    to_json,
+)
 from internal.runner.definitions import Definition, Workflow
 from internal.runner.determinism import Guarded
+from internal.runner.errors import DeadlineExceeded
 from internal.runner.messages import SLEEP, WORKER_STOPPED, Call, Outcome
 from internal.runner.signatures import arguments_to_json, result_from_json
 from internal.runner.states import Progress
@@ -81,6 +89,7 @@ class Run(NumberedSteps):
         super().__init__(type(definition).__name__, workflow.info().workflow_id, steps)
         self._definition = definition
         self._input = definition.input()
+        self._deadline = deadline_of(definition.policy, workflow.info().start_time.timestamp())
         self._activities = 0
         self._running = 0
         self._leaving = False
@@ -139,6 +148,7 @@ class Run(NumberedSteps):
             self.change(number, step)
         if not step.done:
             await _sleep_until(step.due, summary=f"{SLEEP} {number}")
+            self._require_time()
             self.change(number, replace(step, done=True))
 
     def current_time(self) -> float:
@@ -155,6 +165,7 @@ class Run(NumberedSteps):
         lost = 0
         while not (step := self.steps[number]).done:
             await _sleep_until(step.due)
+            self._require_time()
             await self._leave_if_long()
             call = Call(
                 input=self._input, key=key, attempt=step.attempts + 1, arguments=dict(arguments)
@@ -217,6 +228,14 @@ class Run(NumberedSteps):
             attempts=attempts,
             due=workflow.time() + again_in,
         )
+
+    def _require_time(self) -> None:
+        """Raise `DeadlineExceeded` in a job that some client started without a timeout.
+
+        The server ends the others, also while there is no worker.
+        """
+        if workflow.time() > self._deadline:
+            raise DeadlineExceeded
 
     async def _leave_if_long(self) -> None:
         """Wait for ever if the history is long: this goes on in a new run."""
