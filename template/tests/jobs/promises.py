@@ -72,7 +72,7 @@ class Late(Job):
 
     kind = "test-late"
     policy = Policy(
-        deadline=timedelta(seconds=1),
+        deadline=timedelta(seconds=2),
         attempts=1_000,
         first_backoff=timedelta(milliseconds=100),
         max_backoff=timedelta(milliseconds=200),
