@@ -32,6 +32,8 @@ def _no_number(at: str | None) -> str | None:
 
 def _check_text(body: Any) -> Any:
     """Refuse what Python reads, but JSON cannot say: NaN, Infinity, halves of characters."""
+    if isinstance(body, bytes):
+        raise ValueError("The body is not JSON: send it with Content-Type: application/json")  # noqa: TRY004 - it becomes a 422
     json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     return body
 

@@ -236,6 +236,12 @@ def test_what_json_cannot_say_is_refused_in_a_job_of_any_fields(
     assert answer.status_code == 422
 
 
+def test_a_body_of_another_type_is_refused(client: TestClient) -> None:
+    answer = client.post("/jobs/test-keep", content=b"{}", headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.text
+
+
 @pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "NaN"])
 def test_a_time_that_cannot_be_is_refused_or_past(client: TestClient, at: str) -> None:
     assert client.post("/jobs/test-add", params={"at": at}).status_code in (202, 422)
