@@ -42,6 +42,7 @@ def test_schemathesis_finds_nothing(answers: Answers, serve: Serve, tmp_path: Pa
                 tool("schemathesis"), "run", document, "--url", api.url, "--no-color",
                 "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all",
                 "--max-time", str(SECONDS), "--request-timeout", "60",
+                "--seed", "1", "--generation-deterministic",
                 # A batch of 10,000 jobs takes its time on a busy machine.
                 "--max-response-time", "60",
             ],
