@@ -36,7 +36,7 @@ PAGES = {
 }
 
 # The guides of a generated project, which link to each other; here there is one for each runner.
-GUIDES = ("jobs", "workers", "kubernetes")
+GUIDES = ("jobs", "workers", "database", "security", "production", "kubernetes")
 
 DECISIONS = {"en": "Decisions", "fa": "تصمیم‌ها (انگلیسی)"}  # noqa: RUF001 - Persian
 

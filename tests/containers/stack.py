@@ -164,6 +164,8 @@ def override(services: dict[str, Any], private: bool) -> str:
 
 def _is_healthy(container: Container) -> bool:
     state = container.attrs["State"]
+    if state["Status"] == "exited" and state["ExitCode"] == 0:
+        return True  # It had one thing to do, such as the migrations.
     return state["Running"] and state.get("Health", {}).get("Status", "healthy") == "healthy"
 
 

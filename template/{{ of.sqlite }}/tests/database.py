@@ -1,6 +1,8 @@
 """What the tests need of the database: a file with all tables, and copies of it."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,12 @@ from alembic.config import Config
 from internal.config import get_settings
 
 ALEMBIC = Config(Path(__file__).parent.parent / "alembic.ini")
+
+
+@contextmanager
+def server(path: Path) -> Iterator[str]:
+    """Return the URL of a database with this path; SQLite needs no server."""
+    yield f"sqlite:///{path}"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from alembic import command
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -25,6 +26,8 @@ from internal.runner.queues import task_queue
 from internal.runner.registry import registry
 from internal.runner.worker import build_workers
 from tests.conftest import ROOT
+from tests.database import ALEMBIC
+from tests.database import server as database_server
 from tests.runner import server, wait_for_server
 from tests.test_every_job import JOBS, example
 
@@ -63,17 +66,23 @@ def main() -> None:
             workflows: dict[str, list[Any]] = {workflow: arguments}
         case _:
             workflows = {kind: [example(job)] for kind, job in JOBS.items()}
-    with server() as address, tempfile.TemporaryDirectory() as folder:
+    with (
+        server() as address,
+        tempfile.TemporaryDirectory() as folder,
+        database_server(Path(folder) / "database") as database,
+    ):
         # No .env is read from there.
         os.chdir(folder)
         shutil.copytree(ROOT / "tests" / "data", Path("data"))
         os.environ |= {
+            "DATABASE_URL": database,
             "TEMPORAL_ADDRESS": address,
             "TEMPORAL_TASK_QUEUE": "jobs",
             "SMTP_URL": "",
             "MAX_SLEEP": "0.2",
         }
         get_settings.cache_clear()
+        command.upgrade(ALEMBIC, "heads")
         wait_for_server(address)
         asyncio.run(record(get_settings(), workflows))
 
