@@ -23,6 +23,7 @@ from tests.kit.waiting import until
 pytestmark = pytest.mark.slow
 
 MB = 1_000_000
+CONDITIONS = {"service_healthy": "healthy", "service_completed_successfully": "die"}
 ENV = f"""
 DOMAIN=localhost
 SMTP_URL=smtp://mail:1025
@@ -84,12 +85,12 @@ def stack(
 
 @pytest.fixture(scope="module")
 def events(stack: Stack) -> list[str]:
-    """The engine's events while everything started: `SERVICE start`, `SERVICE healthy`."""
+    """The engine's events while everything started: `SERVICE` and `start`, `healthy` or `die`."""
     seen: list[str] = []
     stream = stack.engine.client.events(
         decode=True,
         filters={
-            "event": ["start", "health_status"],
+            "event": ["start", "health_status", "die"],
             "label": f"com.docker.compose.project={stack.name}",
         },
     )
@@ -123,17 +124,17 @@ def email(number: int) -> dict[str, str]:
     return {"to": f"{number}@example.com", "subject": f"Message {number}", "body": "Hello."}
 
 
-def test_what_a_service_depends_on_is_healthy_before_it_starts(
+def test_what_a_service_depends_on_is_healthy_or_done_before_it_starts(
     stack: Stack, events: list[str]
 ) -> None:
     pairs = [
-        (f"{dependency} healthy", f"{name} start")
+        (f"{dependency} {CONDITIONS[how['condition']]}", f"{name} start")
         for name, service in stack.services.items()
-        for dependency in service.get("depends_on", [])
+        for dependency, how in (service.get("depends_on") or {}).items()
     ]
     assert pairs
-    for healthy, start in pairs:
-        assert events.index(healthy) < events.index(start), events
+    for fulfilled, start in pairs:
+        assert events.index(fulfilled) < events.index(start), events
 
 
 def test_the_image_is_small_and_its_processes_are_confined(up: Stack) -> None:
@@ -197,7 +198,7 @@ def test_more_workers_share_the_load(up: Stack) -> None:
 
 def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
     scale(up, 3)
-    rows = 10_000
+    rows = 300_000
     up.write_contacts("killed.csv", rows)
     jobs = [up.post("import", {"file": "killed.csv"}) for _ in range(2)]
 
@@ -220,7 +221,7 @@ def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
 def test_a_graceful_shutdown_finishes_or_resumes_jobs_and_keeps_results(up: Stack) -> None:
     done = up.post("email", email(2))
     assert up.ended(done)["state"] == "succeeded"
-    up.write_contacts("stopped.csv", rows=20_000)
+    up.write_contacts("stopped.csv", rows=300_000)
     running = up.post("import", {"file": "stopped.csv"})
     until(lambda: (up.job(running)["progress"] or {}).get("done"), 120)
 
@@ -237,7 +238,7 @@ def test_a_graceful_shutdown_finishes_or_resumes_jobs_and_keeps_results(up: Stac
     up.wait_until_healthy()
     assert up.job(done)["state"] == "succeeded"
     job = up.ended(running)
-    assert (job["state"], job["progress"]) == ("succeeded", {"done": 20_000, "total": 20_000})
+    assert (job["state"], job["progress"]) == ("succeeded", {"done": 300_000, "total": 300_000})
 
 
 def test_the_web_interface_answers(up: Stack) -> None:

@@ -46,9 +46,9 @@ async def start_import(stack: Stack, rows: int) -> WorkflowHandle[Any, Any]:
 async def test_a_killed_workers_import_goes_on_elsewhere_and_no_row_is_done_twice(
     stack: Stack,
 ) -> None:
-    rows = 3_000
+    rows = 100_000
     first = await stack.start_worker()
-    # The first job of all makes the tables.
+    # The worker is at work.
     await (await send(stack, 1))[0].result()
     # Every write of a contact is noted, with its time.
     stack.database("CREATE TABLE writes (email TEXT, at REAL)")
