@@ -18,7 +18,7 @@ from tests.kit.browser import CHROMIUM, Browser, chromium
 from tests.kit.markdown import inline_code
 from tests.kit.ports import free_port
 from tests.kit.processes import run, stop
-from tests.kit.projects import Render
+from tests.kit.projects import Render, migrate
 from tests.kit.repository import ROOT
 from tests.kit.waiting import until
 from tests.kit.web import status
@@ -237,6 +237,7 @@ def test_persian_is_shown_in_its_own_font(address: str, browser: Browser) -> Non
 def api(render: Render) -> Iterator[str]:
     """Serve the API of a project whose jobs run inside of it."""
     project = render({"task_runner": "none", "docs_language": "en", "python_version": "3.12"})
+    migrate(project)
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "api.main:app", "--port", str(port)]
     server = subprocess.Popen(command, cwd=project, stderr=subprocess.DEVNULL)
