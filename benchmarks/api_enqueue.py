@@ -23,7 +23,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from benchmarks.celery_throughput import cpu
-from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.brokers import BROKERS, redis_and_broker
 from tests.kit.celery_project import Project, generate
 from tests.kit.ports import free_port, listens
 from tests.kit.waiting import until
@@ -59,7 +59,7 @@ class Measured:
 def main() -> None:
     """Measure all sides by turns, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--broker", choices=["redis", "rabbitmq"], default="redis")
+    parser.add_argument("--broker", choices=list(BROKERS), default="redis")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, default=3_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -67,14 +67,7 @@ def main() -> None:
     rounds: list[list[Measured]] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        redis = Redis(folder / "redis")
-        stack.callback(redis.close)
-        redis.start()
-        broker: Server = redis
-        if options.broker == "rabbitmq":
-            broker = RabbitMQ(folder / "rabbitmq")
-            stack.callback(broker.close)
-            broker.start()
+        redis, broker = stack.enter_context(redis_and_broker(BROKERS[options.broker], folder))
         project = generate(folder / "sample", broker, redis)
         apps = {app for app, _ in SIDES.values()}
         served = {app: stack.enter_context(serve(app, project)) for app in sorted(apps)}

@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.brokers import BROKERS, redis_and_broker
 from tests.kit.celery_project import generate
 from tests.kit.processes import run
 from tests.kit.repository import BIN, tool
@@ -129,7 +129,7 @@ WAITING = [
 def main() -> None:
     """Measure every case, round by round, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--broker", choices=["redis", "rabbitmq"], default="redis")
+    parser.add_argument("--broker", choices=list(BROKERS), default="redis")
     parser.add_argument("--jobs", type=int, default=4_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["nothing", "waiting"])
@@ -142,14 +142,7 @@ def main() -> None:
         tables = [table for table in tables if options.only in table[0].lower()]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        redis = Redis(folder / "redis")
-        stack.callback(redis.close)
-        redis.start()
-        broker: Server = redis
-        if options.broker == "rabbitmq":
-            broker = RabbitMQ(folder / "rabbitmq")
-            stack.callback(broker.close)
-            broker.start()
+        redis, broker = stack.enter_context(redis_and_broker(BROKERS[options.broker], folder))
         project = generate(folder / "sample", broker, redis)
         shutil.copy(IN_PROJECT / "celery_jobs.py", project.folder / "internal/jobs")
         bench = Bench(project.folder, project.environment, install(folder / "others"))

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass, fields
@@ -31,11 +31,12 @@ import copier
 from benchmarks.api_enqueue import uvicorn
 from benchmarks.celery_throughput import cpu
 from tests.kit.answers import Answers
-from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.brokers import BROKERS, Redis, Server, celery_settings, redis_and_broker
 from tests.kit.ports import free_port
-from tests.kit.processes import run
+from tests.kit.projects import migrate
 from tests.kit.repository import BIN, ROOT
 from tests.kit.waiting import until
+from tests.kit.web import status
 
 AT_ONCE = 20
 """How many clients enqueue the jobs that are done together."""
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("old")
     parser.add_argument("new", nargs="?", default="HEAD")
     parser.add_argument("--runner", choices=list(MODULES), default="temporal")
-    parser.add_argument("--broker", choices=["redis", "rabbitmq"], default="redis")
+    parser.add_argument("--broker", choices=list(BROKERS), default="redis")
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -120,15 +121,10 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         answers: Answers = {"task_runner": options.runner}
-        servers: list[Server] = []
+        servers: tuple[Redis, Server] | None = None
         if options.runner == "celery":
             answers["celery_broker"] = options.broker
-            servers.append(Redis(folder / "redis"))
-            if options.broker == "rabbitmq":
-                servers.append(RabbitMQ(folder / "rabbitmq"))
-        for server in servers:
-            stack.callback(server.close)
-            server.start()
+            servers = stack.enter_context(redis_and_broker(BROKERS[options.broker], folder))
         sides = [
             stack.enter_context(
                 running(folder / name, version, answers | {"project_name": name}, servers)
@@ -150,7 +146,9 @@ def main() -> None:
 
 
 @contextmanager
-def running(folder: Path, version: str, answers: Answers, servers: list[Server]) -> Iterator[Side]:
+def running(
+    folder: Path, version: str, answers: Answers, servers: tuple[Redis, Server] | None
+) -> Iterator[Side]:
     """Make a project of a version of the template, and run it."""
     copier.run_copy(str(ROOT), folder, answers, vcs_ref=version, defaults=True, quiet=True)
     port = free_port()
@@ -165,15 +163,10 @@ def running(folder: Path, version: str, answers: Answers, servers: list[Server])
         "SMTP_URL": "",
     }
     if servers:
-        redis, broker = servers[0], servers[-1]
-        environment |= {
-            "CELERY_BROKER_URL": f"{redis.url}/0" if broker is redis else broker.url,
-            "CELERY_RESULT_BACKEND": f"{redis.url}/1",
-            "TMPDIR": str(folder),
-        }
+        environment |= celery_settings(*servers) | {"TMPDIR": str(folder)}
     environment["TEMPORAL_ADDRESS"] = f"127.0.0.1:{free_port(also=1000)}"
     if (folder / "alembic.ini").exists():
-        run(BIN / "alembic", "upgrade", "heads", cwd=folder, environment=environment)
+        migrate(folder, **environment)
     commands = [
         [*uvicorn(folder), "--port", str(port), "--no-access-log"],
         *MODULES[str(answers["task_runner"])],
@@ -190,24 +183,11 @@ def running(folder: Path, version: str, answers: Answers, servers: list[Server])
             stack.callback(os.killpg, process.pid, 9)
             processes.append(process)
         side = Side(folder, port, processes)
-        until(ready(f"{side.url}/readyz"))
+        until(lambda: status(f"{side.url}/readyz") == 200)
         for _ in range(WARM_UP):
             side.enqueue()
         side.wait(WARM_UP)
         yield side
-
-
-def ready(url: str) -> Callable[[], bool]:
-    """Return what tells whether the API can enqueue jobs."""
-
-    def is_ready() -> bool:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    return is_ready
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit import processes
 from tests.kit.answers import Answers
-from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.brokers import BROKERS, Redis, celery_settings, redis_and_broker
 from tests.kit.ports import free_port, listens
 from tests.kit.projects import Render, migrate
 from tests.kit.waiting import until
@@ -115,23 +115,10 @@ def engine(answers: Answers, project: Path, folder: Path) -> Iterator[dict[str, 
                 until(lambda: listens(port), describe=log.read_text)
                 yield settings
         case {"task_runner": "celery", "celery_broker": broker}:
-            with ExitStack() as stack:
-                redis = stack.enter_context(started(Redis(folder / "redis")))
-                url = f"{redis.url}/0"
-                if broker == "rabbitmq":
-                    url = stack.enter_context(started(RabbitMQ(folder / "rabbitmq"))).url
-                yield {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": f"{redis.url}/1"}
+            kind = BROKERS[str(broker)]
+            if missing := Redis.missing() or kind.missing():
+                pytest.skip(missing)
+            with redis_and_broker(kind, folder) as servers:
+                yield celery_settings(*servers)
         case _:
             yield {}
-
-
-@contextmanager
-def started(server: Server) -> Iterator[Server]:
-    """Start a server, and stop it in the end."""
-    if missing := server.missing():
-        pytest.skip(missing)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()

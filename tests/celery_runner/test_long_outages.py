@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.brokers import RabbitMQ, Redis, Server, redis_and_broker
 from tests.kit.celery_project import Project, Worker, generate
 from tests.kit.cutter import Cutter
 
@@ -77,11 +77,7 @@ def stack_of(kind: type[Server], folder: Path) -> Iterator[Stack]:
     if kind.missing():
         pytest.skip(str(kind.missing()))
     with ExitStack() as opened:
-        redis = Redis(folder / "redis")
-        broker = redis if kind is Redis else kind(folder / "broker")
-        for server in {redis, broker}:
-            opened.callback(server.close)
-            server.start()
+        redis, broker = opened.enter_context(redis_and_broker(kind, folder))
         project = generate(folder / "sample", broker, redis)
         opened.callback(project.close_console)
         stack = Stack(project, project.start_worker())

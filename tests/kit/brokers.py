@@ -5,6 +5,8 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -200,3 +202,27 @@ class RabbitMQ(Server):
         subprocess.run(
             ["epmd", "-port", str(self.epmd_port), "-kill"], capture_output=True, check=False
         )
+
+
+BROKERS: dict[str, type[Server]] = {"redis": Redis, "rabbitmq": RabbitMQ}
+"""The brokers, by the names that they have among the answers."""
+
+
+@contextmanager
+def redis_and_broker(kind: type[Server], folder: Path) -> Iterator[tuple[Redis, Server]]:
+    """Run a Redis and a broker, which may be the same server, until the context ends."""
+    with ExitStack() as opened:
+        redis = Redis(folder / "redis")
+        broker = redis if kind is Redis else kind(folder / "broker")
+        for server in {redis, broker}:
+            opened.callback(server.close)
+            server.start()
+        yield redis, broker
+
+
+def celery_settings(redis: Redis, broker: Server) -> dict[str, str]:
+    """Return the settings by which a Celery project uses these servers."""
+    return {
+        "CELERY_BROKER_URL": f"{redis.url}/0" if broker is redis else broker.url,
+        "CELERY_RESULT_BACKEND": f"{redis.url}/1",
+    }

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.kit import processes
 from tests.kit.answers import Answers
-from tests.kit.brokers import Redis, Server
+from tests.kit.brokers import Redis, Server, celery_settings
 from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN, IN_PROJECT, ROOT
 from tests.kit.waiting import TIMEOUT, until
@@ -54,8 +54,7 @@ class Project:
         }
         self.environment |= {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "CELERY_BROKER_URL": f"{redis.url}/0" if broker is redis else broker.url,
-            "CELERY_RESULT_BACKEND": f"{redis.url}/1",
+            **celery_settings(redis, broker),
             "CELERY_WORKER_WITHOUT_MINGLE": "1",
             "PYTHONPATH": str(folder),
             "TMPDIR": str(folder / "tmp"),

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kit.brokers import Redis, Server
+from tests.kit.brokers import Server, redis_and_broker
 from tests.kit.celery_project import Project, Refused, Worker, generate
 
 __all__ = ["Result", "storm"]
@@ -57,11 +57,7 @@ def storm(
     `kind` is the broker's; `workflows` does as many workflows instead; the same `seed` gives the same random moments.
     """
     with ExitStack() as stack:
-        redis = Redis(folder / "redis")
-        broker = redis if kind is Redis else kind(folder / "broker")
-        for server in {redis, broker}:
-            stack.callback(server.close)
-            server.start()
+        redis, broker = stack.enter_context(redis_and_broker(kind, folder))
         project = generate(folder / "sample", broker, redis)
         stack.callback(project.close_console)
         workers = [project.start_worker("-n", f"{number}@%h") for number in range(WORKERS)]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.kit.answers import Answers
-from tests.kit.brokers import RabbitMQ, Redis
+from tests.kit.brokers import BROKERS, celery_settings, redis_and_broker
 from tests.kit.ports import free_port, listens
 from tests.kit.processes import CommandFailed, run, user_environment
 from tests.kit.projects import migrate, render
@@ -102,15 +102,10 @@ def storm(answers: Answers, folder: Path, *, orders: int, kills: int, seed: int 
             until(lambda: listens(port))
         migrate(project, **settings)
         if answers["task_runner"] == "celery":
-            redis = Redis(folder / "redis")
-            rabbitmq = RabbitMQ(folder / "rabbitmq") if "rabbitmq" in answers.values() else None
-            for server in filter(None, (redis, rabbitmq)):
-                stack.callback(server.close)
-                server.start()
-            broker = rabbitmq or redis
+            kind = BROKERS[str(answers["celery_broker"])]
+            redis, broker = stack.enter_context(redis_and_broker(kind, folder))
             victims["broker"] = broker.kill, broker.start
-            settings["CELERY_BROKER_URL"] = rabbitmq.url if rabbitmq else f"{redis.url}/0"
-            settings["CELERY_RESULT_BACKEND"] = f"{redis.url}/1"
+            settings |= celery_settings(redis, broker)
             worker = [sys.executable, "-m", "celery", "-A", "internal.celery_app", "worker"]
         else:
             port = free_port(also=1000)
