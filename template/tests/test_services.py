@@ -1,16 +1,18 @@
 """The business functions, without a task runner."""
 
+import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import AnyUrl
 from sqlalchemy import select, update
 
 from internal.config import Settings, get_settings
-from internal.database import transaction
+from internal.database import insert, transaction
 from internal.models.contacts import Contact
 from internal.models.deliveries import Delivery
 from internal.services import contacts
@@ -155,6 +157,24 @@ async def test_a_row_is_done_once_even_by_two_runs_at_once(
     assert [done async for done, _ in first] == [2]
     with pytest.raises(ImportTakenOver, match="row 1"):
         await anext(second)
+
+
+async def test_a_cancelled_transaction_keeps_no_other_one_waiting(settings: Settings) -> None:
+    async def write(rows: int) -> None:
+        new = [{"email": f"{uuid4().hex}@example.com", "name": ""} for _ in range(rows)]
+        async with transaction(settings) as session:
+            await (await session.connection()).execute(insert(Contact), new)
+
+    cancelled = []
+    for step in range(80):
+        writing = asyncio.create_task(write(1_000))
+        await asyncio.sleep(step / 4000)
+        writing.cancel()
+        await asyncio.wait({writing})
+        # The traceback of its exception refers to what it was doing.
+        cancelled.append(writing)
+        async with asyncio.timeout(5):
+            await write(1)
 
 
 async def test_only_what_is_past_its_retention_is_removed(settings: Settings) -> None:

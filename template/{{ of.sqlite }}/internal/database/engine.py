@@ -34,6 +34,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "close", _undo)
     return engine
 
 
@@ -65,3 +66,9 @@ def _begin(connection: Connection) -> None:
     # A transaction that begins by reading cannot wait for the right to write later on.
     read_only = connection.get_execution_options().get("read_only")
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _undo(connection: Any, _record: object) -> None:
+    # A cancelled task leaves its transaction open, and as long as anything refers to its cursor,
+    # such as the traceback of its exception, to close the connection does not undo it.
+    connection.rollback()
