@@ -60,12 +60,12 @@ class Case:
         return log.count(" ready.") == self.workers
 
     def worker(self, number: int, programs: Path) -> list[str]:
-        """Return the command that starts the worker of this number."""
+        """Return the command that starts one of the workers; `number` is part of its name."""
         command = [str(BIN / "celery"), "-A", self.module, "worker", "-l", "INFO"]
         return [*command, "-n", f"{number}@%h", *self.options]
 
     def enqueue(self, jobs: int, programs: Path) -> list[str | Path]:
-        """Return the command that enqueues so many jobs."""
+        """Return the command that enqueues this number of jobs."""
         if self.module == GENERATED:
             return [sys.executable, IN_PROJECT / "celery_enqueue_jobs.py", self.task, str(jobs)]
         program = IN_PROJECT / "celery_enqueue.py"
@@ -88,7 +88,7 @@ class DramatiqCase(Case):
         return [str(programs / "dramatiq"), self.module, *self.options]
 
     def enqueue(self, jobs: int, programs: Path) -> list[str | Path]:
-        """Return the command that enqueues so many jobs."""
+        """Return the command that enqueues this number of jobs."""
         return [programs / "python", IN_PROJECT / f"{self.module}.py", self.task, str(jobs)]
 
 

@@ -85,7 +85,7 @@ class Side:
             path.unlink()
 
     def measure(self, jobs: int) -> Measured:
-        """Do so many jobs one after the other, and as many at once."""
+        """Do `jobs` jobs one after the other, then as many at the same time, and measure both."""
         times = []
         for _ in range(jobs):
             start = time.perf_counter()

@@ -37,7 +37,7 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let mypy analyse once what all generated projects have in common: their dependencies."""
+    """Share one mypy cache, for all generated projects have the same dependencies."""
     os.environ["MYPY_CACHE_DIR"] = str(tmp_path_factory.getbasetemp() / "mypy")
 
 
@@ -64,7 +64,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def render(
     copie_session: Copie, own_settings: None, shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Render:
-    """Render the working tree with some answers, once for the same answers.
+    """Return a function that renders the working tree, once for each set of answers.
 
     All tests of a worker share the project; the workers do not, for its tests leave files in it.
     """

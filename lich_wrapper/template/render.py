@@ -159,6 +159,7 @@ def _compiled_once() -> Iterator[None]:
             compiled[key] = compile_anew(self, source)
         return compiled[key]
 
+    # Copier makes its environments itself, so only their class can be changed.
     Environment.compile = compile_once  # type: ignore[method-assign]
     try:
         yield

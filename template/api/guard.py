@@ -30,7 +30,7 @@ class Guard:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is allowed."""
+        """Answer a request that is refused; pass any other on to the application."""
         if scope["type"] != "lifespan":
             client, refusal = await self._ask(scope)
             if refusal is not None:

@@ -1,4 +1,4 @@
-"""Headers by which browsers do nothing with an answer but show it to who asked for it."""
+"""Security headers: browsers neither cache nor embed an answer, nor guess its type."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

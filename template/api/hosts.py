@@ -16,6 +16,6 @@ class AllowedHosts(TrustedHostMiddleware):
         super().__init__(app, list(hosts), www_redirect=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is allowed."""
+        """Answer a request that is refused; pass any other on to the application."""
         probed = scope["type"] == "http" and scope["path"] in PROBES
         await (self.app if probed else super().__call__)(scope, receive, send)

@@ -33,7 +33,8 @@ def _no_number(at: str | None) -> str | None:
 def _check_text(body: Any) -> Any:
     """Refuse what Python reads, but JSON cannot say: NaN, Infinity, halves of characters."""
     if isinstance(body, bytes):
-        raise ValueError("The body is not JSON: send it with Content-Type: application/json")  # noqa: TRY004 - it becomes a 422
+        # Of these errors, pydantic reports a ValueError only, as a 422.
+        raise ValueError("The body is not JSON: send it with Content-Type: application/json")  # noqa: TRY004
     json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     return body
 
@@ -104,6 +105,7 @@ def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
         return [_accepted(request, job) for job in enqueued]
 
     body = Body(max_length=BATCH)
+    # A type checker cannot know a class that is found when the program runs.
     enqueue_many.__annotations__["jobs"] = Annotated[list[definition], body, _JSON]  # type: ignore[valid-type]
     return enqueue_many
 

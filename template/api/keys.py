@@ -1,4 +1,4 @@
-"""API keys: `python -m api.keys new NAME --scopes enqueue,read` makes one."""
+"""Make API keys: `python -m api.keys new NAME --scopes enqueue,read`."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from internal.access import Scope, new_key, parse_scopes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a new token, and the entry of `API_KEYS` by which the API knows it."""
+    """Print a new token for the client, and its entry in `API_KEYS`, which holds only a hash."""
     parser = argparse.ArgumentParser(prog="python -m api.keys", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="new")
     new = commands.add_parser("new", help="make a key")

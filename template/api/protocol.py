@@ -19,6 +19,7 @@ class Protocol(H11Protocol):
 
     _timer: asyncio.TimerHandle | None = None
 
+    # uvicorn declares the argument as narrowly, against asyncio's own declaration.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)

@@ -14,13 +14,13 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Scope(StrEnum):
-    """What a client may do."""
+    """What a client of the API may do."""
 
     ENQUEUE = "enqueue"
     """Enqueue jobs."""
 
     READ = "read"
-    """Look up the jobs that it enqueued."""
+    """Look up the jobs that the client itself enqueued."""
 
     OPERATE = "operate"
     """List, look up, cancel and retry all jobs."""

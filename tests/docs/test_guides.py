@@ -31,17 +31,18 @@ def project(runner: str, language: str, template: Path, tools: Path, tmp_path: P
     return project
 
 
+def follow(project: Path, tools: Path, runner: str, *guides: str) -> None:
+    """Do all that guides of a project say; in the end, nothing of it may be running."""
+    with Reader.reading(project, tools, runner) as person:
+        for guide in guides:
+            person.follow((project / guide).read_text(), guide)
+    assert processes_in(project) == []
+
+
 @pytest.mark.parametrize(("runner", "language"), READERS)
 def test_every_step_of_the_guides_succeeds(runner: str, project: Path, tools: Path) -> None:
-    readme = (project / "README.md").read_text()
-    workers = (project / "docs/workers.md").read_text()
-    production = (project / "docs/production.md").read_text()
-    with Reader.reading(project, tools, runner) as person:
-        person.follow(readme, "README.md")
-        person.follow(production, "docs/production.md")
-        person.follow(workers, "docs/workers.md")
-        assert list((project / "data/outbox").glob("*.eml"))
-    assert processes_in(project) == []
+    follow(project, tools, runner, "README.md", "docs/production.md", "docs/workers.md")
+    assert list((project / "data/outbox").glob("*.eml"))
 
 
 # What it shows is the same for every runner.
@@ -49,20 +50,14 @@ def test_every_step_of_the_guides_succeeds(runner: str, project: Path, tools: Pa
 def test_every_step_of_the_guide_to_security_succeeds(
     runner: str, project: Path, tools: Path
 ) -> None:
-    security = (project / "docs/security.md").read_text()
-    with Reader.reading(project, tools, runner) as person:
-        person.follow(security, "docs/security.md")
-    assert processes_in(project) == []
+    follow(project, tools, runner, "docs/security.md")
 
 
 @pytest.mark.parametrize(("runner", "language"), READERS[:3])
 def test_every_step_of_the_guide_to_own_jobs_succeeds(
     runner: str, project: Path, tools: Path
 ) -> None:
-    jobs = (project / "docs/jobs.md").read_text()
-    with Reader.reading(project, tools, runner) as person:
-        person.follow(jobs, "docs/jobs.md")
-    assert processes_in(project) == []
+    follow(project, tools, runner, "docs/jobs.md")
 
 
 def test_the_guide_to_own_jobs_is_the_same_with_either_broker(render: Render) -> None:

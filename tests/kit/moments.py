@@ -47,7 +47,10 @@ def update_with(
 
 
 def apply_with(plan: Plan, act: Callable[[Moment], None]) -> int | None:
-    """Apply an update that is computed already, as `update_with` does; return 0 or 1."""
+    """Apply a computed plan, and call a function at each moment, as `update_with` does.
+
+    Returns the exit code, 0 or 1.
+    """
     return _watched(plan.project.path, act, lambda: _apply(plan))
 
 

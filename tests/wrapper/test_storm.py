@@ -145,7 +145,7 @@ def staged(project: Tree) -> bytes:
 
 @dataclass(frozen=True)
 class Interruption:
-    """What happens at one moment of an update: a signal, or a save by the user."""
+    """A signal to the update, or a file that the user saves, at a given moment."""
 
     kind: str
     # The moment is counted from the beginning, or from the first write to the project.

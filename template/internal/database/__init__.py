@@ -1,6 +1,6 @@
 """The database: `transaction` is what code that reads or writes records needs."""
 
 from internal.database.engine import insert
-from internal.database.sessions import DatabaseUnavailable, check, transaction
+from internal.database.sessions import DatabaseUnavailable, check, reading, transaction
 
-__all__ = ["DatabaseUnavailable", "check", "insert", "transaction"]
+__all__ = ["DatabaseUnavailable", "check", "insert", "reading", "transaction"]

@@ -44,21 +44,30 @@ async def transaction(
         yield session
 
 
-async def check(settings: Settings | None = None) -> None:
-    """Raise `DatabaseUnavailable` unless the database answers and has its tables."""
+@asynccontextmanager
+async def reading(settings: Settings | None = None) -> AsyncIterator[AsyncSession]:
+    """Open a transaction that writes nothing; raise `DatabaseUnavailable` if that fails."""
     try:
-        async with (
-            asyncio.timeout(CHECK_TIMEOUT),
-            transaction(settings, read_only=True) as session,
-        ):
-            await session.execute(text("SELECT 1 FROM alembic_version"))
+        async with transaction(settings, read_only=True) as session:
+            yield session
     except (SQLAlchemyError, *CONNECTION_ERRORS) as error:
         if is_without_tables(error):
             raise DatabaseUnavailable(
                 "The database has no tables yet: run `alembic upgrade heads`."
             ) from error
-        reason = str(error) or f"no answer within {CHECK_TIMEOUT:g} seconds"
+        reason = str(error) or "no answer in time"
         raise DatabaseUnavailable(f"The database is not available: {reason}") from error
+
+
+async def check(settings: Settings | None = None) -> None:
+    """Raise `DatabaseUnavailable` unless the database answers and has its tables."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT), reading(settings) as session:
+            await session.execute(text("SELECT 1 FROM alembic_version"))
+    except TimeoutError as error:
+        raise DatabaseUnavailable(
+            f"The database is not available: no answer within {CHECK_TIMEOUT:g} seconds"
+        ) from error
 
 
 async def _engine(settings: Settings) -> AsyncEngine:

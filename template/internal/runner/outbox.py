@@ -18,12 +18,10 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 from sqlalchemy import Select, delete, event, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from internal.database import DatabaseUnavailable, insert, transaction
-from internal.database.engine import CONNECTION_ERRORS
+from internal.database import insert, reading, transaction
 from internal.models.outbox import OutboxJob
 from internal.runner.definitions import Definition
 from internal.runner.errors import EngineUnavailable, KeyReused
@@ -103,7 +101,7 @@ async def add(
 
 async def find(job_id: str) -> JobInfo | None:
     """Return a job that the task runner does not have yet; raise `DatabaseUnavailable`."""
-    async with _reading() as session:
+    async with reading() as session:
         row = await session.get(OutboxJob, job_id)
     if row is None:
         return None
@@ -266,17 +264,8 @@ def _waiting() -> Select[OutboxJob]:
     return select(OutboxJob).where(OutboxJob.due.is_not(None))
 
 
-@asynccontextmanager
-async def _reading() -> AsyncIterator[AsyncSession]:
-    try:
-        async with transaction(read_only=True) as session:
-            yield session
-    except (SQLAlchemyError, *CONNECTION_ERRORS) as error:
-        raise DatabaseUnavailable(f"The database is not available: {error}") from error
-
-
 async def _rows(job_ids: Collection[str]) -> Sequence[OutboxJob]:
-    async with _reading() as session:
+    async with reading() as session:
         return (await session.scalars(_waiting().where(OutboxJob.id.in_(job_ids)))).all()
 
 
