@@ -11,7 +11,7 @@ import pytest
 from tests.kit.ports import free_port
 from tests.kit.processes import CommandFailed, run, stop, user_environment
 from tests.kit.projects import migrate
-from tests.kit.repository import BIN, LICH, PYTHON_VERSION, ROOT
+from tests.kit.repository import BIN, IN_PROJECT, LICH, PYTHON_VERSION, ROOT
 from tests.kit.trees import Tree
 
 pytestmark = pytest.mark.slow
@@ -34,6 +34,21 @@ INSERT INTO deliveries (message_id) VALUES ('<k@example.com>');
 """
 
 VERSIONS = "SELECT version_num FROM alembic_version ORDER BY version_num"
+
+WAITING_JOB = """
+INSERT INTO outbox (id, kind, key, input, due) VALUES (
+    'email-k', 'email', 'k', '{"to": "a@example.com", "subject": "Hi"}', '2026-01-01 00:00:00.000000'
+);
+"""
+
+HAND_OVER = """
+import asyncio
+from internal.runner import get
+
+async with asyncio.timeout(30):
+    while (await get("email-k")).state != "succeeded":
+        await asyncio.sleep(0.05)
+"""
 
 FAILING = '''"""One that does half of what it should."""
 
@@ -106,12 +121,13 @@ def test_of_many_that_migrate_at_once_one_does(project: Tree) -> None:
     assert sum("-> template_0001" in log for log in logs) == 1
 
 
-def test_rows_come_over_to_postgresql(project: Tree) -> None:
+def test_rows_come_over_to_postgresql_with_the_jobs_that_wait(project: Tree) -> None:
     migrate(project.path)
     with closing(sqlite3.connect(project.path / "data/app.db")) as database, database:
         rows = [(f"{number}@example.com", f"Nr. {number}") for number in range(6_000)]
         database.executemany("INSERT INTO contacts VALUES (?, ?)", rows)
-        database.execute("INSERT INTO deliveries (message_id) VALUES ('<k@example.com>')")
+        database.execute("INSERT INTO deliveries (message_id) VALUES ('<d@example.com>')")
+        database.execute(WAITING_JOB)
     run(*LICH, "update", "-d", "database=postgresql", cwd=project.path)
     project.commit()
 
@@ -126,8 +142,15 @@ def test_rows_come_over_to_postgresql(project: Tree) -> None:
         migrate(project.path, DATABASE_URL=url)
         bring_over = (sys.executable, "-m", "internal.from_sqlite", "data/app.db")
         said = run(*bring_over, cwd=project.path, environment=environment)
-        assert said.splitlines() == ["contacts: 6000 rows", "deliveries: 1 rows", "imports: 0 rows"]
+        assert said.splitlines() == [
+            "contacts: 6000 rows", "deliveries: 1 rows", "imports: 0 rows", "outbox: 1 rows",
+        ]  # fmt: skip
         with pytest.raises(CommandFailed, match="The table contacts has rows here"):
             run(*bring_over, cwd=project.path, environment=environment)
+
+        # What waited for the task runner still does.
+        hand_over = (sys.executable, IN_PROJECT / "guide_block.py", HAND_OVER)
+        run(*hand_over, cwd=project.path, environment=environment)
+        assert [path.name for path in (project.path / "data/outbox").iterdir()] == ["email-k.eml"]
     finally:
         stop(server)
