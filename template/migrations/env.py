@@ -6,7 +6,8 @@ from alembic import context
 from sqlalchemy import Connection
 
 from internal.config import get_settings
-from internal.database.engine import CONNECTION_ERRORS, create_engine, lock
+from internal.database import DatabaseUnavailable
+from internal.database.engine import create_engine, lock
 from internal.logs import configure_logging
 from internal.models import all_tables
 
@@ -22,7 +23,7 @@ async def main() -> None:
         try:
             connection = await engine.connect()
             break
-        except CONNECTION_ERRORS:
+        except DatabaseUnavailable:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.5)

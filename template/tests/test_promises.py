@@ -42,6 +42,14 @@ def test_the_last_error_is_kept(client: TestClient) -> None:
     assert len(notes(job_id)) == 3
 
 
+@pytest.mark.parametrize("kind", ["test-away", "test-away-step"])
+def test_an_attempt_that_needs_what_is_away_does_not_count(client: TestClient, kind: str) -> None:
+    job_id = post(client, kind, {})
+    job = wait(client, job_id)
+    assert (job["state"], job["result"], job["error"]) == ("succeeded", 1, None)
+    assert notes(job_id) == ["attempt 1"] * 4
+
+
 def test_a_permanent_error_is_not_retried(client: TestClient) -> None:
     job_id = post(client, "test-flaky", {"permanent": True})
     job = wait(client, job_id)

@@ -53,6 +53,7 @@ COMMON = {
     "internal/config.py",
     "internal/database/__init__.py",
     "internal/database/engine.py",
+    "internal/database/errors.py",
     "internal/database/sessions.py",
     "internal/errors.py",
     "internal/jobs/__init__.py",
@@ -100,6 +101,7 @@ COMMON = {
     "tests/test_every_job.py",
     "tests/test_import_contacts.py",
     "tests/test_migrations.py",
+    "tests/test_outages.py",
     "tests/test_outbox.py",
     "tests/test_promises.py",
     "tests/test_send_email.py",
@@ -178,8 +180,13 @@ OF_THE_RUNNER = {
     },
 }
 OF_THE_DATABASE = {
-    "sqlite": set[str](),
-    "postgresql": {"dev/__init__.py", "dev/database.py", "internal/from_sqlite.py"},
+    "sqlite": {"tests/test_locks.py"},
+    "postgresql": {
+        "dev/__init__.py",
+        "dev/database.py",
+        "internal/from_sqlite.py",
+        "tests/test_failover.py",
+    },
 }
 
 OF_KUBERNETES = {

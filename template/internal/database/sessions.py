@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from internal.config import Settings, get_settings
-from internal.database.engine import CONNECTION_ERRORS, create_engine, is_without_tables, url_of
+from internal.database.engine import create_engine, is_away, is_without_tables, url_of
+from internal.database.errors import DatabaseUnavailable
 
 CHECK_TIMEOUT = 3.0
 """How long, in seconds, the database has to answer a health check."""
@@ -18,13 +19,6 @@ CHECK_TIMEOUT = 3.0
 _engines: WeakKeyDictionary[
     asyncio.AbstractEventLoop, dict[str, tuple[AsyncEngine, AsyncGenerator[None]]]
 ] = WeakKeyDictionary()
-
-
-class DatabaseUnavailable(Exception):
-    """The database does not answer, refuses the connection, or has no tables yet."""
-
-    retry_after = 5
-    """After so many seconds it is worth trying again."""
 
 
 @asynccontextmanager
@@ -36,12 +30,20 @@ async def transaction(
     Keep it short, for others wait for what it has locked: call no other service inside. Where
     nothing is written, `read_only` spares the others that wait. Without `settings`, the database is
     the one of this process.
+
+    Raises `DatabaseUnavailable` where the database is away, or goes away meanwhile: in that case
+    all was undone, or all is committed. A job that lets it through is tried again.
     """
     engine = await _engine(settings or get_settings())
     if read_only:
         engine = engine.execution_options(read_only=True)
-    async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
-        yield session
+    try:
+        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    except SQLAlchemyError as error:
+        if is_away(error):
+            raise DatabaseUnavailable.because(error) from error
+        raise
 
 
 @asynccontextmanager
@@ -50,13 +52,12 @@ async def reading(settings: Settings | None = None) -> AsyncIterator[AsyncSessio
     try:
         async with transaction(settings, read_only=True) as session:
             yield session
-    except (SQLAlchemyError, *CONNECTION_ERRORS) as error:
+    except SQLAlchemyError as error:
         if is_without_tables(error):
             raise DatabaseUnavailable(
                 "The database has no tables yet: run `alembic upgrade heads`."
             ) from error
-        reason = str(error) or "no answer in time"
-        raise DatabaseUnavailable(f"The database is not available: {reason}") from error
+        raise DatabaseUnavailable.because(error) from error
 
 
 async def check(settings: Settings | None = None) -> None:
@@ -65,9 +66,7 @@ async def check(settings: Settings | None = None) -> None:
         async with asyncio.timeout(CHECK_TIMEOUT), reading(settings) as session:
             await session.execute(text("SELECT 1 FROM alembic_version"))
     except TimeoutError as error:
-        raise DatabaseUnavailable(
-            f"The database is not available: no answer within {CHECK_TIMEOUT:g} seconds"
-        ) from error
+        raise DatabaseUnavailable.because(f"no answer within {CHECK_TIMEOUT:g} seconds") from error
 
 
 async def _engine(settings: Settings) -> AsyncEngine:

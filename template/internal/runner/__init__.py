@@ -6,7 +6,7 @@ A job is a `Job` or a `Workflow` in a file of `internal/jobs`. Code that enqueue
 the API and of a job, such as a script, opens the connection with `async with lifespan():`.
 """
 
-from internal.errors import PermanentError
+from internal.errors import PermanentError, Unavailable
 from internal.runner.calls import cancel, enqueue, enqueue_many, get, lifespan
 from internal.runner.client import check, list_jobs, retry
 from internal.runner.context import JobContext, WorkflowContext
@@ -39,6 +39,7 @@ __all__ = [
     "Policy",
     "Progress",
     "StepFailed",
+    "Unavailable",
     "Workflow",
     "WorkflowContext",
     "cancel",

@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from internal.config import get_settings
-from internal.errors import PermanentError
+from internal.errors import PermanentError, Unavailable
 from internal.runner import outbox
 from internal.runner.context import JobContext
 from internal.runner.definitions import Definition, Policy
@@ -31,6 +31,9 @@ LOG_INTERVAL = 5.0
 
 THREAD_GRACE = 5.0
 """How long, in seconds, blocking code may take to notice that it is to stop."""
+
+OUTAGE_PAUSE = timedelta(seconds=10)
+"""The pause, plus or minus jitter, after an attempt for which something was away."""
 
 _log = logging.getLogger(__name__)
 
@@ -174,15 +177,26 @@ def pause(duration: timedelta) -> timedelta:
 
 def is_last(error: BaseException, attempt: int, policy: Policy) -> bool:
     """Tell whether a failed attempt is not followed by another one."""
-    return isinstance(error, PermanentError) or attempt >= policy.attempts
+    return isinstance(error, PermanentError) or (counts(error) and attempt >= policy.attempts)
+
+
+def counts(error: BaseException) -> bool:
+    """Tell whether a failed attempt is one of those that the policy allows."""
+    return not isinstance(error, Unavailable)
+
+
+def pause_after(error: BaseException, attempt: int, policy: Policy) -> timedelta:
+    """Return the pause after a failed attempt with this number."""
+    return backoff(attempt, policy) if counts(error) else with_jitter(pause(OUTAGE_PAUSE))
 
 
 def backoff(attempt: int, policy: Policy, generator: random.Random | None = None) -> timedelta:
-    """Return the pause after the failed attempt number `attempt`: doubled each time, with jitter.
-
-    Jitter keeps jobs that failed together from coming back together.
-    """
+    """Return the pause after the failed attempt number `attempt`: doubled each time, with jitter."""
     # 2 to the power of 25 seconds is a year: no pause is longer, however many attempts there are.
     mean = pause(min(policy.first_backoff * 2 ** min(attempt - 1, 25), policy.max_backoff))
-    jitter = (generator or random.Random()).uniform(0.5, 1.5)  # noqa: S311 - no secret
-    return mean * jitter
+    return with_jitter(mean, generator)
+
+
+def with_jitter(mean: timedelta, generator: random.Random | None = None) -> timedelta:
+    """Return a pause that keeps jobs that failed together from coming back together."""
+    return mean * (generator or random.Random()).uniform(0.5, 1.5)  # noqa: S311 - no secret

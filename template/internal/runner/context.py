@@ -25,7 +25,8 @@ class JobContext(ABC):
     """The same for every attempt: an effect that is recorded under it happens once."""
 
     attempt: int
-    """1 for the first attempt; one that was lost with its worker is not counted."""
+    """1 for the first attempt; not counted is one that was lost with its worker, or that raised
+    `Unavailable`."""
 
     @abstractmethod
     def report(self, done: int, total: int) -> None:

@@ -114,7 +114,8 @@ class Job(Definition):
     def run(self, ctx: JobContext) -> Any:
         """Do the work, and return a result that is JSON or a pydantic model.
 
-        A `PermanentError` fails the job at once; any other exception is retried by the policy.
+        A `PermanentError` fails the job at once; any other exception is retried by the policy, and
+        an `Unavailable`, as a database that is away raises it, beyond its `attempts`.
         """
         raise NotImplementedError
 

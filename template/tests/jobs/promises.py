@@ -8,12 +8,15 @@ from pathlib import Path
 from pydantic import BaseModel, Field, JsonValue
 
 from internal.config import get_settings
+from internal.database import transaction
+from internal.models.contacts import Contact
 from internal.runner import (
     Job,
     JobContext,
     PermanentError,
     Policy,
     StepFailed,
+    Unavailable,
     Workflow,
     WorkflowContext,
 )
@@ -113,6 +116,32 @@ class Flaky(Job):
             ctx.report(ctx.attempt, self.failures)
             error = PermanentError if self.permanent else OSError
             raise error(f"failure {ctx.attempt}")
+        return ctx.attempt
+
+
+class Away(Job):
+    """Need what is away at first, more often than there are attempts."""
+
+    kind = "test-away"
+    policy = Policy(attempts=2)
+
+    async def run(self, ctx: JobContext) -> int:
+        """Return the number of the attempt that succeeds."""
+        if len(note(ctx.key, f"attempt {ctx.attempt}")) <= 3:
+            raise Unavailable("not there")
+        return ctx.attempt
+
+
+class Store(Job):
+    """Write to the database."""
+
+    kind = "test-store"
+    policy = Policy(attempts=1)
+
+    async def run(self, ctx: JobContext) -> int:
+        """Return the number of the attempt that succeeds."""
+        async with transaction() as session:
+            session.add(Contact(email=ctx.key, name="Ada"))
         return ctx.attempt
 
 
@@ -285,6 +314,23 @@ class Resumed(Workflow):
         if note(Steps.key_of(ctx), "last").count("last") == 1:
             raise PermanentError("not yet")
         return ctx.key
+
+
+class AwayStep(Workflow):
+    """Need what is away at first, in a step."""
+
+    kind = "test-away-step"
+    policy = Policy(attempts=2)
+
+    async def run(self, ctx: WorkflowContext) -> int:
+        """Run one step."""
+        return await ctx.step(self.need)
+
+    async def need(self, ctx: JobContext) -> int:
+        """Do what the job does."""
+        if len(note(Steps.key_of(ctx), f"attempt {ctx.attempt}")) <= 3:
+            raise Unavailable("not there")
+        return ctx.attempt
 
 
 class Clock(Workflow):

@@ -1,7 +1,9 @@
 """Jobs survive what happens to messages, workers and the broker."""
 
+import asyncio
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,6 +30,7 @@ from internal.runner import (
     scheduler,
 )
 from internal.runner import get as get_job
+from internal.runner.liveness import away_file, watch_database
 from internal.runner.records import Later, Message, Record, Taken
 from internal.runner.task import record_of
 from tests.api import done, listed, post, until, wait
@@ -83,6 +86,29 @@ def test_a_queue_that_no_worker_takes_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_worker_shows_that_it_listens(runner: Worker) -> None:
     until(lambda: celery_check.alive("worker") == [])
+
+
+def test_a_worker_says_that_its_database_is_away(
+    engine: str, absent_database: None, tmp_path: Path
+) -> None:
+    worker = Worker(tmp_path / "log")
+    worker.start(CELERY_TASK_DEFAULT_QUEUE="other", TMPDIR=str(tmp_path))
+    said = tmp_path / "other-worker.away"
+    try:
+        until(lambda: said.exists() and "The database is not available" in said.read_text())
+    finally:
+        worker.kill()
+
+
+async def test_a_worker_says_no_more_that_its_database_is_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    away_file().write_text("as a worker before left it")
+    assert celery_check.database_is_away() == ["as a worker before left it"]
+    watching = asyncio.create_task(watch_database())
+    await asyncio.to_thread(until, lambda: celery_check.database_is_away() == [])
+    watching.cancel()
 
 
 def test_a_native_task_is_recorded_listed_and_found(client: TestClient, mailbox: Mailbox) -> None:

@@ -46,6 +46,24 @@ class Databases:
         """Return the URL of a database."""
         return make_url(self.server).set(database=name).render_as_string(hide_password=False)
 
+    @contextmanager
+    def outage(self, url: str) -> Iterator[None]:
+        """Let a database end all connections, and take none, until the block ends."""
+        name = make_url(url).database
+        self.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            self.disconnect(url)
+            yield
+        finally:
+            self.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+    def disconnect(self, url: str) -> None:
+        """Let a database end all connections."""
+        name = make_url(url).database
+        self.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+
     def execute(self, statement: str) -> None:
         """Do something that is no part of a transaction."""
 
@@ -116,3 +134,13 @@ def database(environment: pytest.MonkeyPatch, databases: Databases, empty_databa
 def own_database(databases: Databases, empty_database: str) -> str:
     """Make a database of the test's own, and return its URL."""
     return databases.url(databases.make(empty_database))
+
+
+@pytest.fixture
+def absent_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process look for its database where there is none."""
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://test@127.0.0.1:{free_port()}/test")
+    get_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_settings.cache_clear()

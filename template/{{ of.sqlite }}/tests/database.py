@@ -44,3 +44,13 @@ def database(empty_database: Path) -> None:
 def own_database(empty_database: Path, tmp_path: Path) -> str:
     """Make a database of the test's own, and return its URL."""
     return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'own.db')}"
+
+
+@pytest.fixture
+def absent_database(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process look for its database where there is none."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////dev/null/app.db")
+    get_settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_settings.cache_clear()

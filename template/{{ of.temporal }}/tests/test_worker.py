@@ -112,6 +112,28 @@ async def test_the_worker_is_ready_while_the_server_sees_it_poll_each_queue(
         assert not await ready()
 
 
+async def test_without_its_database_the_worker_is_not_ready_but_needs_no_restart(
+    temporal: Client, own_queue: Settings, absent_database: None
+) -> None:
+    health, port = Health(), free_port()
+    [worker] = build_workers(
+        temporal, own_queue.model_copy(update={"worker_queues": frozenset({"default"})})
+    )
+    async with (
+        health.serve(port),
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+        worker,
+        health.watch([worker]),
+    ):
+
+        async def lacks_its_database() -> bool:
+            answer = await http.get("/readyz")
+            return answer.status_code == 503 and "The database is not available" in answer.text
+
+        await until(lacks_its_database)
+        assert (await http.get("/livez")).is_success
+
+
 async def test_a_worker_takes_only_the_queues_that_it_is_given(
     temporal: Client, own_queue: Settings
 ) -> None:

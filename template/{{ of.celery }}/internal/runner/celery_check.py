@@ -1,7 +1,7 @@
 """Checks of a deployment, each of which ends with 0 or says what is wrong.
 
 python -m internal.runner.celery_check          # jobs, queues and schedules fit; needs no broker
-python -m internal.runner.celery_check worker   # the worker on this machine is receiving messages
+python -m internal.runner.celery_check worker   # the worker here receives, and has its database
 python -m internal.runner.celery_check beat     # the scheduler on this machine makes its rounds
 """
 
@@ -10,7 +10,7 @@ import sys
 from internal.celery_app import app
 from internal.config import get_settings
 from internal.runner import queues
-from internal.runner.liveness import age, alive_file
+from internal.runner.liveness import age, alive_file, away_file
 from internal.runner.registry import registry
 
 MAX_AGE = 60.0
@@ -59,13 +59,23 @@ def alive(role: str) -> list[str]:
     return [f"{role} was last seen alive {seconds:.0f} s ago."] if seconds > MAX_AGE else []
 
 
+def database_is_away() -> list[str]:
+    """Return what the worker on this machine says of its database, if that is away."""
+    try:
+        return [away_file().read_text().strip()]
+    except FileNotFoundError:
+        return []
+
+
 def main() -> None:
     """Run the check that the command line asks for."""
     match sys.argv[1:]:
         case []:
             problems = configuration()
-        case ["worker" | "beat" as role]:
-            problems = alive(role)
+        case ["worker"]:
+            problems = alive("worker") + database_is_away()
+        case ["beat"]:
+            problems = alive("beat")
         case _:
             sys.exit(__doc__)
     if problems:

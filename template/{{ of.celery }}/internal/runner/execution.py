@@ -13,11 +13,12 @@ from redis import RedisError
 from internal.runner import client, records
 from internal.runner.attempts import (
     Attempt,
-    backoff,
     call,
+    counts,
     deadline_of,
     describe,
     is_last,
+    pause_after,
     to_json,
     within,
 )
@@ -76,10 +77,11 @@ async def _run_job(job: Job, held: Held) -> Outcome:
         if is_last(error, number, job.policy):
             _log.exception("failed")
             return Outcome(JobState.FAILED, error=describe(error), attempts=number)
-        pause = backoff(number, job.policy).total_seconds()
+        pause = pause_after(error, number, job.policy).total_seconds()
         _log.warning("attempt %d: %s; again in %.1f s", number, describe(error), pause)
         due = time.time() + pause
-        return Outcome(JobState.QUEUED, error=describe(error), due=due, attempts=number)
+        attempts = held.taken.attempts + counts(error)
+        return Outcome(JobState.QUEUED, error=describe(error), due=due, attempts=attempts)
     return Outcome(JobState.SUCCEEDED, result=result)
 
 

@@ -1,15 +1,45 @@
-"""Files whose age says how long ago a worker, or beat, was seen alive."""
+"""Files that tell of a worker, or beat, on this machine.
 
+The age of one says how long ago it was seen alive. Another one is there while a worker's database
+is away, and says why: to restart the worker would be of no use.
+"""
+
+import asyncio
+import logging
 import tempfile
 import time
 from pathlib import Path
 
+from internal import database
 from internal.config import get_settings
+
+INTERVAL = 5.0
+"""The seconds between two questions to the database."""
+
+_log = logging.getLogger(__name__)
 
 
 def alive_file(role: str) -> Path:
     """Return the file that a worker, or beat, touches as long as it does its work."""
     return Path(tempfile.gettempdir()) / f"{get_settings().celery_task_default_queue}-{role}.alive"
+
+
+def away_file() -> Path:
+    """Return the file that is there while a worker's database is away."""
+    return alive_file("worker").with_suffix(".away")
+
+
+async def watch_database() -> None:
+    """Keep the file of the worker's database up to date, for as long as this is not cancelled."""
+    while True:
+        try:
+            await database.check()
+        except database.DatabaseUnavailable as error:
+            _log.warning("%s", error)
+            away_file().write_text(f"{error}\n")
+        else:
+            away_file().unlink(missing_ok=True)
+        await asyncio.sleep(INTERVAL)
 
 
 def age(role: str) -> float | None:

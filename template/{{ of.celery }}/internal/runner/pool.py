@@ -30,6 +30,7 @@ from internal.runner.attempts import THREAD_GRACE, InvalidResult, describe, to_j
 from internal.runner.batches import Records
 from internal.runner.dead_letters import NoJob, put_aside
 from internal.runner.leases import Held, Leases
+from internal.runner.liveness import watch_database
 from internal.runner.records import Later, Outcome, Record, Taken
 from internal.runner.registry import registry
 from internal.runner.states import JobState
@@ -127,7 +128,10 @@ class Pool(BasePool):
         self._loop = asyncio.new_event_loop()
         limit = sum(queues.concurrency(queue, int(self.limit or 1)) for queue in queues.taken())
         self._loop.set_default_executor(ThreadPoolExecutor(limit + THREADS))
-        self._relaying = self._loop.create_task(outbox.relay_until_cancelled(client.enqueue))
+        self._beside = [
+            self._loop.create_task(outbox.relay_until_cancelled(client.enqueue)),
+            self._loop.create_task(watch_database()),
+        ]
         threading.Thread(target=self._loop.run_forever, name="event-loop", daemon=True).start()
         self._leases = Leases(self._loop)
         self._leases.start()
@@ -194,8 +198,9 @@ class Pool(BasePool):
             held.stop("give back")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=THREAD_GRACE + records.TIMEOUT)
-        self._relaying.cancel()
-        await asyncio.wait({self._relaying})
+        for task in self._beside:
+            task.cancel()
+        await asyncio.wait(self._beside)
 
     # What follows runs in the main thread.
 

@@ -12,11 +12,12 @@ from internal.errors import PermanentError
 from internal.runner.attempts import (
     Attempt,
     Enqueue,
-    backoff,
     call,
+    counts,
     describe,
     is_last,
     pause,
+    pause_after,
     to_json,
 )
 from internal.runner.definitions import Workflow
@@ -88,13 +89,13 @@ class DurableContext(NumberedSteps):
                 value = to_json(result, f"The result of {type(self.workflow).__name__}.{step.name}")
             except Exception as error:  # noqa: BLE001 - whatever it is, the policy decides
                 done = is_last(error, context.attempt, policy)
-                again_in = backoff(context.attempt, policy).total_seconds()
+                again_in = pause_after(error, context.attempt, policy).total_seconds()
                 step = replace(
                     step,
                     done=done,
                     error=describe(error),
                     permanent=isinstance(error, PermanentError),
-                    attempts=context.attempt,
+                    attempts=step.attempts + counts(error),
                     due=time.time() + again_in,
                 )
             else:

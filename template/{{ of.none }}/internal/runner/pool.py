@@ -16,11 +16,12 @@ from internal.config import get_settings
 from internal.runner.attempts import (
     Attempt,
     Enqueue,
-    backoff,
     call,
+    counts,
     deadline_of,
     describe,
     is_last,
+    pause_after,
     to_json,
     within,
 )
@@ -158,9 +159,8 @@ class Pool:
 
     async def _run_job(self, job: Job, run: Run, enqueue: Enqueue) -> JsonValue:
         queue = self.queue(job.policy.queue)
-        attempt = 0
+        attempt = 1
         while True:
-            attempt += 1
             async with queue.slots:
                 await queue.wait_for_turn()
                 run.update(state=JobState.RUNNING)
@@ -173,10 +173,11 @@ class Pool:
                     if is_last(error, attempt, job.policy):
                         raise
                     run.update(state=JobState.QUEUED, error=describe(error))
+                    pause = pause_after(error, attempt, job.policy).total_seconds()
+                    _log.warning("attempt %d: %s; again in %.1f s", attempt, run.info.error, pause)
+                    attempt += counts(error)
                 finally:
                     run.current()
-            pause = backoff(attempt, job.policy).total_seconds()
-            _log.warning("attempt %d: %s; again in %.1f s", attempt, run.info.error, pause)
             await asyncio.sleep(pause)
 
 

@@ -1,21 +1,31 @@
 """How the project's SQLite file is opened; all processes of a machine share it."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from internal.config import Settings
+from internal.database.errors import DatabaseUnavailable
 
-__all__ = ["CONNECTION_ERRORS", "create_engine", "insert", "is_without_tables", "lock", "url_of"]
+__all__ = ["create_engine", "insert", "is_away", "is_without_tables", "lock", "url_of"]
 
 LOCK_TIMEOUT = 10.0
 """How long, in seconds, a transaction waits for the one of another process to end."""
 
-CONNECTION_ERRORS = (OSError,)
-"""What may be raised, beside SQLAlchemy's own errors, while the database is away."""
+AWAY = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+}
+"""SQLite's codes for what another try may find otherwise: the file, its disk, its locks."""
 
 
 def url_of(settings: Settings) -> str:
@@ -26,7 +36,10 @@ def url_of(settings: Settings) -> str:
 def create_engine(settings: Settings) -> AsyncEngine:
     """Return what opens connections to the file, which is made on first use."""
     path = Path(make_url(url_of(settings)).database or "")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnavailable.because(error) from error
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         # Transactions begin where we say it, below.
@@ -36,6 +49,13 @@ def create_engine(settings: Settings) -> AsyncEngine:
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "close", _undo)
     return engine
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Tell whether a failure says nothing of what was asked for, but of the file or its disk."""
+    code: int = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    # The lower byte is the kind of what may be more exact.
+    return code & 0xFF in AWAY
 
 
 def is_without_tables(error: BaseException) -> bool:

@@ -13,9 +13,9 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from internal.errors import PermanentError
+from internal.errors import PermanentError, Unavailable
 from internal.runner import client
-from internal.runner.attempts import Attempt, call, to_json
+from internal.runner.attempts import OUTAGE_PAUSE, Attempt, call, to_json
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.jobs_loop import jobs_loop
 from internal.runner.messages import WORKER_STOPPED, Call, Outcome
@@ -104,6 +104,8 @@ def _failure(
         *filter(None, [progress]),
         type=error_type or type(error).__name__,
         non_retryable=isinstance(error, PermanentError),
+        # By this, the workflow knows that the attempt does not count.
+        next_retry_delay=OUTAGE_PAUSE if isinstance(error, Unavailable) else None,
     )
 
 

@@ -1,7 +1,8 @@
 """The worker's health, for whatever runs it: it serves `/livez` and `/readyz` on localhost.
 
 The server is asked whether it sees this very worker poll: that a process is there, or a
-connection, proves nothing. An event loop that is blocked gives no answer at all.
+connection, proves nothing. An event loop that is blocked gives no answer at all. A worker whose
+database is away is not ready, but a restart would be of no use.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from internal import database
 from internal.runner.jobs_loop import jobs_loop
 
 INTERVAL = 5.0
@@ -97,19 +99,31 @@ class Health:
             settled = self._last_poll and away_since is None
             await asyncio.sleep(INTERVAL if settled else 0.5)
 
+    async def _why_not_ready(self) -> str:
+        if not self.ready:
+            return "Temporal does not see the worker poll."
+        try:
+            # With the connections that jobs use.
+            await jobs_loop().run(database.check, "the health check")
+        except database.DatabaseUnavailable as error:
+            return str(error)
+        return ""
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(INTERVAL):
                 _, path, _ = (await reader.readline()).split()
                 match path:
                     case b"/livez":
-                        good = self.live
+                        problem = "" if self.live else "The worker no longer polls."
                     case b"/readyz":
-                        good = self.ready
+                        problem = await self._why_not_ready()
                     case _:
-                        good = False
-                status = b"200 OK" if good else b"503 Service Unavailable"
-                writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
+                        problem = "There is no such probe."
+                body = problem.encode()
+                status = b"503 Service Unavailable" if problem else b"200 OK"
+                length = b"Content-Length: %d" % len(body)
+                writer.write(b"HTTP/1.1 " + status + b"\r\n" + length + b"\r\n\r\n" + body)
                 await writer.drain()
         writer.close()
 

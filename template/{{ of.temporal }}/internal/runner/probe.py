@@ -14,14 +14,15 @@ def main() -> None:
     port = os.environ.get("WORKER_HEALTH_PORT")
     if not port:
         sys.exit("WORKER_HEALTH_PORT is not set: the worker answers no probe.")
-    connection = HTTPConnection("127.0.0.1", int(port), timeout=3)
+    connection = HTTPConnection("127.0.0.1", int(port), timeout=4)
     try:
         connection.request("GET", f"/{question}")
-        status = connection.getresponse().status
+        answer = connection.getresponse()
+        reason = answer.read().decode()
     except (OSError, HTTPException) as error:
         sys.exit(f"The worker does not answer: {error}")
-    if status != 200:
-        sys.exit(f"The worker answers {status}: {question} does not hold.")
+    if answer.status != 200:
+        sys.exit(f"{question} does not hold. {reason}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from internal.runner.attempts import (
     describe,
     pause,
     to_json,
+    with_jitter,
 )
 from internal.runner.definitions import Definition, Workflow
 from internal.runner.determinism import Guarded
@@ -216,9 +217,14 @@ class Run(NumberedSteps):
         if isinstance(cause, ApplicationError) and cause.type == WORKER_STOPPED:
             _remember(progress=progress)
             return step
-        attempts = step.attempts + 1
-        again_in = backoff(attempts, policy, workflow.random()).total_seconds()
-        done = permanent or attempts >= policy.attempts
+        outage = isinstance(cause, ApplicationError) and cause.next_retry_delay
+        attempts = step.attempts + (not outage)
+        again_in = (
+            with_jitter(pause(outage), workflow.random())
+            if outage
+            else backoff(attempts, policy, workflow.random())
+        )
+        done = permanent or (not outage and attempts >= policy.attempts)
         _remember(progress=progress, error=None if done else text)
         return replace(
             step,
@@ -226,7 +232,7 @@ class Run(NumberedSteps):
             error=text,
             permanent=permanent,
             attempts=attempts,
-            due=workflow.time() + again_in,
+            due=workflow.time() + again_in.total_seconds(),
         )
 
     def _require_time(self) -> None:
