@@ -1,18 +1,24 @@
 """The database of a project: its migrations, and the way from SQLite to PostgreSQL."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
-from tests.kit.ports import free_port
+from tests.kit.answers import Answers
+from tests.kit.ports import free_port, listens
 from tests.kit.processes import CommandFailed, run, stop, user_environment
-from tests.kit.projects import migrate
+from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN, IN_PROJECT, LICH, PYTHON_VERSION, ROOT
 from tests.kit.trees import Tree
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +99,7 @@ def test_a_database_of_an_earlier_release_keeps_its_rows(project: Tree) -> None:
     run(BIN / "alembic", "check", cwd=project.path, environment=user_environment())
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(project: Tree) -> None:
+def test_a_migration_that_fails_leaves_the_file_as_it_was_and_nothing_starts(project: Tree) -> None:
     migrate(project.path)
     before = records(project, "SELECT name, sql FROM sqlite_master ORDER BY name")
     versions = records(project, VERSIONS)
@@ -106,19 +112,108 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(project: Tree) -> 
     assert records(project, "SELECT * FROM contacts") == []
     assert records(project, VERSIONS) == versions
 
+    processes = dict(line.split(": ", 1) for line in project.read("Procfile").splitlines())
+    starting = user_environment() | {"API_PORT": str(free_port())}
+    starting["PATH"] = f"{BIN}:{starting['PATH']}"
+    with pytest.raises(CommandFailed, match="enough"):
+        run("sh", "-c", processes["api"], cwd=project.path, environment=starting, timeout=60)
 
-def test_of_many_that_migrate_at_once_one_does(project: Tree) -> None:
+
+def migrate_at_once(project: Path, **environment: str) -> None:
+    """Let three processes migrate one database, of which one must do it."""
     command = [BIN / "alembic", "upgrade", "heads"]
     running = [
         subprocess.Popen(
-            command, cwd=project.path, env=user_environment(), text=True,
+            command, cwd=project, env=user_environment() | environment, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )
-        for _ in range(5)
+        for _ in range(3)
     ]  # fmt: skip
     logs = [process.communicate(timeout=120)[1] for process in running]
-    assert [process.returncode for process in running] == [0] * 5, logs
+    assert [process.returncode for process in running] == [0] * 3, logs
     assert sum("-> template_0001" in log for log in logs) == 1
+
+
+def test_of_many_that_migrate_a_file_at_once_one_does(project: Tree) -> None:
+    migrate_at_once(project.path)
+
+
+class Server:
+    """A project with PostgreSQL, and its server of development."""
+
+    def __init__(self, project: Path, url: str) -> None:
+        self.project = project
+        self._url = url
+        self._databases = 0
+
+    def make_database(self) -> str:
+        """Make an empty database, and return its URL."""
+        self._databases += 1
+        self.records(self._url, f"CREATE DATABASE database_{self._databases}")
+        return urlsplit(self._url)._replace(path=f"/database_{self._databases}").geturl()
+
+    @staticmethod
+    def records(url: str, statement: str) -> list[tuple[object, ...]]:
+        """Return what a database answers."""
+
+        async def fetch() -> list[tuple[object, ...]]:
+            connection = await asyncpg.connect(url)
+            try:
+                return [tuple(row) for row in await connection.fetch(statement)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(fetch())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    answers: Answers = {"task_runner": "none", "database": "postgresql"}
+    project = render(tmp_path_factory.mktemp("postgresql") / "project", answers)
+    port = free_port()
+    url = f"postgresql://sample@127.0.0.1:{port}/sample"
+    environment = user_environment() | {"DATABASE_URL": url, "PYTHONPATH": str(project)}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "dev.database"], cwd=project, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: listens(port))
+        yield Server(project, url)
+    finally:
+        stop(running)
+
+
+TABLES = """
+SELECT table_name, column_name, data_type FROM information_schema.columns
+WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+
+
+def test_a_migration_that_fails_leaves_a_database_of_a_server_as_it_was(server: Server) -> None:
+    url = server.make_database()
+    migrate(server.project, DATABASE_URL=url)
+    before = server.records(url, TABLES)
+    versions = server.records(url, VERSIONS)
+    path = server.project / "migrations/app/failing.py"
+    path.write_text(FAILING)
+    try:
+        for failing in (url, empty := server.make_database()):
+            with pytest.raises(CommandFailed, match="enough"):
+                migrate(server.project, DATABASE_URL=failing)
+    finally:
+        path.unlink()
+    assert server.records(url, TABLES) == before
+    assert server.records(url, "SELECT * FROM contacts") == []
+    assert server.records(url, VERSIONS) == versions
+    assert server.records(empty, TABLES) == []
+
+
+def test_of_many_that_migrate_a_database_of_a_server_at_once_one_does(server: Server) -> None:
+    url = server.make_database()
+    migrate_at_once(server.project, DATABASE_URL=url)
+    check = (BIN / "alembic", "check")
+    run(*check, cwd=server.project, environment=user_environment() | {"DATABASE_URL": url})
 
 
 def test_rows_come_over_to_postgresql_with_the_jobs_that_wait(project: Tree) -> None:
