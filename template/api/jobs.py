@@ -55,9 +55,6 @@ At = Annotated[
 
 _JSON = BeforeValidator(_check_text)
 
-BATCH = 10_000
-"""How many jobs one request may enqueue."""
-
 
 class Accepted(BaseModel):
     """Where to look for a job that was accepted."""
@@ -104,7 +101,7 @@ def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
         enqueued = await runner.enqueue_many(jobs, at=at, enqueued_by=client.name)
         return [_accepted(request, job) for job in enqueued]
 
-    body = Body(max_length=BATCH)
+    body = Body(max_length=runner.REQUEST_LIMIT)
     # A type checker cannot know a class that is found when the program runs.
     enqueue_many.__annotations__["jobs"] = Annotated[list[definition], body, _JSON]  # type: ignore[valid-type]
     return enqueue_many

@@ -222,7 +222,7 @@ def test_a_bad_request_is_not_repeated(client: TestClient, body: bytes) -> None:
 
 
 def test_only_the_first_problems_of_a_batch_are_named(client: TestClient) -> None:
-    answer = client.post("/jobs/test-add/batch", json=[{"numbers": 1}] * 10_000)
+    answer = client.post("/jobs/test-add/batch", json=[{"numbers": 1}] * 1_000)
     assert answer.status_code == 422
     assert len(answer.json()["detail"]) == 20
 

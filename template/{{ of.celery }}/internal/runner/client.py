@@ -33,6 +33,9 @@ from internal.runner.task import record_of
 P = ParamSpec("P")
 T = TypeVar("T")
 
+REQUEST_LIMIT = 10_000
+"""How many jobs one request to the API may enqueue, which takes some seconds."""
+
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Batches[tuple[Record, float], JobInfo]] = (
     WeakKeyDictionary()
 )

@@ -16,6 +16,9 @@ from internal.runner.pool import Pool, Run
 from internal.runner.states import ENDED, JobInfo, JobPage, JobState
 from internal.runner.watchdog import Watchdog
 
+REQUEST_LIMIT = 10_000
+"""How many jobs one request to the API may enqueue, which takes some seconds."""
+
 _pool = Pool()
 
 

@@ -51,6 +51,13 @@ from internal.runner.states import ENDED, JobInfo, JobPage, JobState, Progress
 IN_FLIGHT = 64
 """How many jobs `enqueue_many` enqueues at a time."""
 
+REQUEST_LIMIT = 1_000
+"""How many jobs one request to the API may enqueue.
+
+Each is a call to the server. A server on a small machine takes some hundred in a second, and
+whatever stands in front of the API seldom waits for longer than a minute.
+"""
+
 LONGEST_DELAY = timedelta(days=100 * 365)
 """The server counts a delay in nanoseconds, which are too many after some hundred years."""
 
