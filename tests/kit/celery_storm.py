@@ -3,6 +3,9 @@
 Each job adds a line to a ledger together with a note under its key, as the generated project's
 services do; each workflow adds three, in steps with a pause between them. Workers are killed
 (SIGKILL) at random moments, the broker as well.
+
+The moments are spread over the work that is done. Jobs are enqueued one portion ahead of them, so that
+a fast machine cannot be ready before the last fault.
 """
 
 import random
@@ -13,6 +16,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tests.kit.brokers import Server, redis_and_broker
@@ -64,10 +68,15 @@ def storm(
         stack.callback(_stop, workers)
         result = Result(kind.name, jobs, workflows)
         begun = time.monotonic()
-        sender = threading.Thread(target=_send, args=(project, result))
+        portions = _portions(jobs, kills + restarts + 1)
+        gate = threading.Semaphore(2)
+        sender = threading.Thread(target=_send, args=(project, workflows, portions, gate))
         sender.start()
-        _inject_faults(project, workers, result, kills, restarts, random.Random(seed))
-        sender.join()
+        try:
+            _inject_faults(project, workers, result, kills, restarts, random.Random(seed), gate)
+        finally:
+            gate.release(len(portions))
+            sender.join()
         result.seconds = time.monotonic() - begun
         _count(project, result)
         return result
@@ -78,17 +87,30 @@ def _stop(workers: list[Worker]) -> None:
         worker.stop()
 
 
-def _send(project: Project, result: Result) -> None:
-    """Enqueue the jobs; what was refused is sent again under its old key."""
-    kind = "steps" if result.workflows else "effect"
-    for first in range(0, result.jobs, BATCH):
-        while True:
-            try:
-                project.ask("enqueue_many", kind, first, min(BATCH, result.jobs - first))
-                break
-            except Refused as error:
-                print(f"refused: {error}", file=sys.stderr)
-                time.sleep(1)
+def _portions(jobs: int, number: int) -> list[range]:
+    """Divide the numbers of the jobs into so many portions of about the same size."""
+    ends = [jobs * index // number for index in range(number + 1)]
+    return [range(first, last) for first, last in pairwise(ends)]
+
+
+def _send(
+    project: Project, workflows: bool, portions: list[range], gate: threading.Semaphore
+) -> None:
+    """Enqueue each portion of the jobs when the gate opens for it.
+
+    What was refused is sent again under its old key.
+    """
+    kind = "steps" if workflows else "effect"
+    for portion in portions:
+        gate.acquire()
+        for first in portion[::BATCH]:
+            while True:
+                try:
+                    project.ask("enqueue_many", kind, first, min(BATCH, portion.stop - first))
+                    break
+                except Refused as error:
+                    print(f"refused: {error}", file=sys.stderr)
+                    time.sleep(1)
 
 
 def _inject_faults(
@@ -98,14 +120,19 @@ def _inject_faults(
     kills: int,
     restarts: int,
     dice: random.Random,
+    gate: threading.Semaphore,
 ) -> None:
-    """Kill workers and restart the broker at random moments until all jobs are done."""
+    """Kill workers and restart the broker at random moments until all jobs are done.
+
+    Each portion of the work but the last has one moment, at which the gate opens for another portion.
+    """
     faults = ["kill"] * kills + ["restart"] * restarts
     dice.shuffle(faults)
     effects_of_all = len(_expected(result))
-    moments = sorted(dice.uniform(0.02, 0.95) * effects_of_all for _ in faults)
+    share = effects_of_all / (len(faults) + 1)
+    moments = [(portion + dice.uniform(0.1, 0.9)) * share for portion in range(len(faults))]
     last, changed = 0, time.monotonic()
-    while last < effects_of_all:
+    while moments or last < effects_of_all:
         time.sleep(0.2)
         done = _effects(project)
         if done != last:
@@ -118,6 +145,7 @@ def _inject_faults(
                 workers[number] = project.start_worker("-n", f"{number}@%h", wait=False)
         if moments and done >= moments[0]:
             moments.pop(0)
+            gate.release()
             if faults.pop() == "kill":
                 victim = dice.randrange(len(workers))
                 workers[victim].kill()

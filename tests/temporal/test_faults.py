@@ -192,19 +192,33 @@ async def test_every_step_of_every_workflow_is_done_while_workers_are_killed(
     stack.project = shutil.copytree(stack.project, tmp_path / "project")
     shutil.copy(IN_PROJECT / "temporal_story.py", stack.project / "internal/jobs/story.py")
     workers = [await stack.start_worker() for _ in range(2)]
-    jobs = [
-        await stack.client.start_workflow("story", {}, id=f"story-{index}", task_queue=QUEUE)
-        for index in range(number)
-    ]
-    for kill in range(kills):
-        await asyncio.sleep(dice.uniform(0.5, 1.5))
-        await workers[kill % 2].stop(signal.SIGKILL)
-        workers[kill % 2] = stack.start("internal.workers.main")
+    folder = stack.folder / "data/story"
+
+    async def in_a_step() -> int:
+        """Wait until a worker is in the middle of a step, and return which one."""
+        found: list[int] = []
+
+        def look() -> bool:
+            begun = {path.read_text().rpartition("begun ")[2] for path in folder.glob("*")}
+            found[:] = [n for n, worker in enumerate(workers) if f"{worker.pid}\n" in begun]
+            return bool(found)
+
+        await until_async(look)
+        return dice.choice(found)
+
+    jobs = []
+    for index in range(number):
+        jobs.append(
+            await stack.client.start_workflow("story", {}, id=f"story-{index}", task_queue=QUEUE)
+        )
+        if (index + 1) % (number // kills) == 0:
+            await asyncio.sleep(dice.uniform(0.2, 1))
+            victim = await in_a_step()
+            await workers[victim].stop(signal.SIGKILL)
+            workers[victim] = stack.start("internal.workers.main")
     results = await asyncio.gather(*(job.result() for job in jobs))
 
-    traces = {
-        path.name: path.read_text().splitlines() for path in (stack.folder / "data/story").iterdir()
-    }
+    traces = {path.name: path.read_text() for path in folder.iterdir()}
     repeated = sum(trace.count("begun") - 1 for trace in traces.values())
     report(workflows=number, kills=kills, steps=len(traces), begun_again=repeated)
     assert sorted(key for keys in results for key in keys) == sorted(traces)

@@ -1,6 +1,7 @@
 """A workflow whose steps leave a trace, for `internal/jobs`."""
 
 import asyncio
+import os
 from datetime import timedelta
 
 from internal.config import get_settings
@@ -22,11 +23,11 @@ class Story(Workflow):
         return [*keys, *await asyncio.gather(*(ctx.step(self.write) for _ in range(2)))]
 
     async def write(self, ctx: JobContext) -> str:
-        """Note the begin and the end under the step's key."""
+        """Note the begin, with the process, and the end under the step's key."""
         folder = get_settings().data_dir / "story"
         folder.mkdir(exist_ok=True)
         with (folder / ctx.key).open("a") as file:
-            file.write("begun\n")
+            file.write(f"begun {os.getpid()}\n")
             file.flush()
             await asyncio.sleep(0.3)
             file.write("done\n")
