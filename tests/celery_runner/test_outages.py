@@ -3,12 +3,13 @@
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.kit.brokers import RabbitMQ, Redis, Server
+from tests.kit.brokers import BROKERS
 from tests.kit.celery_project import Project, Refused
-from tests.kit.celery_storm import storm
+from tests.kit.storm import Result, storm
 
 pytestmark = pytest.mark.slow
 
@@ -93,13 +94,12 @@ def test_jobs_are_enqueued_together_also_after_the_connection_broke(project: Pro
     assert [len(project.runs(job_id)) for job_id in ids] == [1] * 40
 
 
-@pytest.mark.parametrize("broker", [Redis, RabbitMQ], ids=["redis", "rabbitmq"])
-def test_a_storm_loses_nothing_and_does_nothing_twice(broker: type[Server], tmp_path: Path) -> None:
-    if broker.missing():
-        pytest.skip(str(broker.missing()))
-    result = storm(broker, tmp_path, jobs=300, kills=3, restarts=2)
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_storm_loses_nothing_and_does_nothing_twice(broker: str, tmp_path: Path) -> None:
+    result = storm_on(broker, tmp_path, jobs=300, kills=3, restarts=2)
     assert (result.kills, result.restarts) == (3, 2)
     assert (result.lost, result.twice) == (0, 0)
+    assert result.states == {"succeeded": 300}
 
 
 @pytest.mark.parametrize("connected", [False, True], ids=["a-new-sender", "a-connected-sender"])
@@ -142,10 +142,16 @@ def test_what_was_recorded_while_redis_was_frozen_is_done_afterwards(project: Pr
             assert project.ended(f"sleep-frozen-{number}")["state"] == "succeeded"
 
 
-@pytest.mark.parametrize("broker", [Redis, RabbitMQ], ids=["redis", "rabbitmq"])
-def test_workflows_in_a_storm_do_each_step_once(broker: type[Server], tmp_path: Path) -> None:
-    if broker.missing():
-        pytest.skip(str(broker.missing()))
-    result = storm(broker, tmp_path, jobs=50, kills=3, restarts=1, workflows=True)
+@pytest.mark.parametrize("broker", BROKERS)
+def test_workflows_in_a_storm_do_each_step_once(broker: str, tmp_path: Path) -> None:
+    result = storm_on(broker, tmp_path, jobs=50, kills=3, restarts=1, kinds=["onboard"])
     assert (result.kills, result.restarts) == (3, 1)
     assert (result.lost, result.twice) == (0, 0)
+    assert result.states == {"succeeded": 50}
+
+
+def storm_on(broker: str, folder: Path, **storm_options: Any) -> Result:
+    """Do jobs on a broker under faults, unless it is not installed here."""
+    if missing := BROKERS[broker].missing():
+        pytest.skip(missing)
+    return storm({"task_runner": "celery", "celery_broker": broker}, folder, **storm_options)

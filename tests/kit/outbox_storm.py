@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.kit.answers import Answers
-from tests.kit.brokers import BROKERS, celery_settings, redis_and_broker
+from tests.kit.engines import Running, engine
 from tests.kit.ports import free_port, listens
 from tests.kit.processes import CommandFailed, run, user_environment
 from tests.kit.projects import migrate, render
@@ -45,27 +45,6 @@ class Result:
     orders_without_job: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
-
-
-class Running:
-    """A process of the project that is started again after it was killed."""
-
-    def __init__(self, name: str, command: list[str], project: Path, settings: dict[str, str]):
-        self.name, self._command, self._project, self._settings = name, command, project, settings
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self._project / f"{self.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=self._project, env=self._settings,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-
-    def kill(self) -> None:
-        assert self._process
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
 
 class Database(Running):
@@ -101,18 +80,10 @@ def storm(answers: Answers, folder: Path, *, orders: int, kills: int, seed: int 
             begin(Database("database", command, project, settings))
             until(lambda: listens(port))
         migrate(project, **settings)
-        if answers["task_runner"] == "celery":
-            kind = BROKERS[str(answers["celery_broker"])]
-            redis, broker = stack.enter_context(redis_and_broker(kind, folder))
-            victims["broker"] = broker.kill, broker.start
-            settings |= celery_settings(redis, broker)
-            worker = [sys.executable, "-m", "celery", "-A", "internal.celery_app", "worker"]
-        else:
-            port = free_port(also=1000)
-            settings["TEMPORAL_ADDRESS"] = f"127.0.0.1:{port}"
-            begin(Running("broker", [sys.executable, "-m", "dev.engine"], project, settings))
-            worker = [sys.executable, "-m", "internal.workers.main"]
-        begin(Running("worker", worker, project, settings))
+        used = stack.enter_context(engine(answers, project, folder, settings))
+        settings = used.settings
+        victims["broker"] = used.broker.kill, used.broker.start
+        begin(Running("worker", used.worker, project, settings))
         share = -(-orders // SENDERS)
         senders = [
             subprocess.Popen(

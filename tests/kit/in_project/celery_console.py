@@ -30,12 +30,6 @@ def enqueue(kind: str, key: str | None = None, **fields: Any) -> str:
     return asyncio.run(runner.enqueue(definition, key=key)).id
 
 
-def enqueue_many(kind: str, first: int, number: int) -> None:
-    """Enqueue so many jobs of a kind, with keys that are numbered."""
-    keys = [str(index) for index in range(first, first + number)]
-    asyncio.run(runner.enqueue_many(dict.fromkeys(keys, registry().kinds[kind]())))
-
-
 def enqueue_together(kind: str, number: int) -> list[str]:
     """Enqueue so many jobs of a kind by calls at the same time, and return their ids."""
 
@@ -130,7 +124,7 @@ def nothing() -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
-        enqueue, enqueue_many, enqueue_together, delay, delay_and_wait, job, jobs_of, cancel,
+        enqueue, enqueue_together, delay, delay_and_wait, job, jobs_of, cancel,
         retry, check, post_all, post_email, send_and_wait, send_again, waiting, lose_message,
         nothing,
     )

@@ -8,13 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from celery import current_task, shared_task
-from sqlalchemy import text
 
 from internal.celery_app import app
 from internal.config import get_settings
-from internal.database import transaction
-from internal.models.deliveries import Delivery
-from internal.runner import Job, JobContext, Policy, Workflow, WorkflowContext
+from internal.runner import Job, JobContext, Policy
 
 app.conf.worker_soft_shutdown_timeout = float(os.environ.get("SOFT_SHUTDOWN", "20"))
 
@@ -86,53 +83,9 @@ class Busy(Job):
         return ctx.attempt
 
 
-class Effect(Job):
-    """Add a line to a ledger, together with the note that this was done."""
-
-    kind = "effect"
-    policy = QUICK
-
-    async def run(self, ctx: JobContext) -> None:
-        """Do what the class says."""
-        note(ctx.key, "started")
-        await add_to_ledger(ctx.key)
-
-
-class Steps(Workflow):
-    """Add three lines to the ledger, with pauses between them."""
-
-    kind = "steps"
-    policy = QUICK
-    pause: float = 2.5
-
-    async def run(self, ctx: WorkflowContext) -> list[str]:
-        """Do what the class says."""
-        keys = [await ctx.step(self.add)]
-        await ctx.sleep(timedelta(seconds=self.pause))
-        keys += await asyncio.gather(ctx.step(self.add), ctx.step(self.add))
-        return keys
-
-    async def add(self, ctx: JobContext) -> str:
-        """Do what the class says."""
-        note(ctx.key, "started")
-        await asyncio.sleep(0.2)
-        await add_to_ledger(ctx.key)
-        return ctx.key
-
-
 @shared_task
 def native(seconds: float) -> str:
     """Take some time."""
     note(str(current_task.request.id), "started")
     time.sleep(seconds)
     return "slept"
-
-
-async def add_to_ledger(key: str) -> None:
-    """Add a line, unless there is one under this key."""
-    async with transaction() as session:
-        await session.execute(text("CREATE TABLE IF NOT EXISTS ledger (key TEXT, at REAL)"))
-        if await session.get(Delivery, key) is None:
-            line = {"key": key, "at": time.time()}
-            await session.execute(text("INSERT INTO ledger VALUES (:key, :at)"), line)
-            session.add(Delivery(message_id=key))

@@ -1,0 +1,72 @@
+"""What is lost, and what done twice, while workers are killed and the engine is restarted?
+
+    python -m benchmarks.storm [--jobs 10000] [--kills 20] [--restarts 3] [--kinds effect]
+        [temporal] [redis] [rabbitmq]
+
+The engine is Temporal's server, or Celery's broker. Needs `redis-server` (and `rabbitmq-server`)
+on this machine.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.kit.answers import EVERY_RUNNER
+from tests.kit.storm import STEPS, Result, storm
+
+ENGINES = {
+    str(answers.get("celery_broker", answers["task_runner"])): answers
+    for answers in EVERY_RUNNER
+    if answers["task_runner"] != "none"
+}
+
+
+def main() -> int:
+    """Run the storms, and print what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("engines", nargs="*", default=list(ENGINES), metavar="ENGINE")
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=STEPS, default=["effect"])
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", file=sys.stderr)
+    results = {}
+    for name in options.engines:
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = storm(
+                ENGINES[name],
+                Path(folder),
+                jobs=options.jobs,
+                kills=options.kills,
+                restarts=options.restarts,
+                kinds=options.kinds,
+                seed=options.seed,
+            )
+    print(table(results))
+    return int(any(result.lost or result.twice for result in results.values()))
+
+
+def table(results: dict[str, Result]) -> str:
+    """Return the results as a Markdown table."""
+    lines = [
+        (
+            "| Engine | Jobs | Workers killed | Engine restarts | Workers that gave up | Seconds"
+            " | Runs | Effects lost | Effects twice | States |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, r in results.items():
+        states = ", ".join(f"{number} {state}" for state, number in sorted(r.states.items()))
+        lines.append(
+            f"| {name} | {r.jobs} | {r.kills} | {r.restarts} | {r.exits} | {r.seconds:.0f}"
+            f" | {r.runs} | {r.lost} | {r.twice} | {states} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

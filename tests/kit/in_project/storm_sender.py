@@ -1,0 +1,55 @@
+"""Enqueues jobs of `storm_jobs.py`, and counts them; run in a project.
+
+One command a line comes in as JSON: `["enqueue", FIRST, NUMBER, KINDS]` or `["states"]`. Its answer
+goes out as a line: `{"value": ...}`, or `{"error": ...}` with what was raised.
+"""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from internal import runner
+from internal.runner.registry import registry
+
+PAGE = 500
+
+
+async def enqueue(first: int, number: int, kinds: list[str]) -> None:
+    """Enqueue so many jobs of these kinds in turn, with keys that are numbered."""
+    jobs = {
+        str(index): registry().kinds[kinds[index % len(kinds)]]()
+        for index in range(first, first + number)
+    }
+    await runner.enqueue_many(jobs)
+
+
+async def states() -> dict[str, int]:
+    """Return how many jobs there are in each state."""
+    found: Counter[str] = Counter()
+    cursor = None
+    while True:
+        page = await runner.list_jobs(limit=PAGE, cursor=cursor)
+        found.update(job.state for job in page.jobs)
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+async def main() -> None:
+    """Obey, until there are no more commands."""
+    commands = {"enqueue": enqueue, "states": states}
+    async with runner.lifespan():
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            name, *arguments = json.loads(line)
+            answer: dict[str, Any]
+            try:
+                answer = {"value": await commands[name](*arguments)}
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test sees it
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
