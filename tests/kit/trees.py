@@ -1,5 +1,6 @@
 """Trees of files and git repositories, built and read."""
 
+import os
 import stat
 import subprocess
 import textwrap
@@ -72,13 +73,17 @@ class Tree:
 def snapshot(folder: Path) -> dict[str, tuple[str, bytes]]:
     """Return every file below a folder with its kind and content, git's own files left out."""
     found: dict[str, tuple[str, bytes]] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if name.split("/")[0] == ".git":
-            continue
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            found[name] = ("link", str(path.readlink()).encode())
-        elif stat.S_ISREG(mode):
-            found[name] = ("run" if mode & 0o100 else "file", path.read_bytes())
-    return found
+    for parent, folders, files in os.walk(folder):
+        if parent == str(folder) and ".git" in folders:
+            folders.remove(".git")
+        prefix = "" if parent == str(folder) else f"{os.path.relpath(parent, folder)}/"
+        # A link to a folder is among the folders, and is not followed.
+        for name in [*folders, *files]:
+            path = f"{parent}/{name}"
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                found[prefix + name] = ("link", str(Path(path).readlink()).encode())
+            elif stat.S_ISREG(mode) and prefix + name != ".git":
+                content = Path(path).read_bytes()
+                found[prefix + name] = ("run" if mode & 0o100 else "file", content)
+    return dict(sorted(found.items()))

@@ -312,13 +312,18 @@ def test_a_dry_run_tells_what_it_would_take_back_and_does_not(
     assert lich("update", project.path).code == 0
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
 def test_a_git_folder_on_another_file_system_is_no_hindrance(
     lich: Lich, small: Tree, project: Tree, tmp_path: Path
 ) -> None:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
-        if Path(elsewhere).stat().st_dev == project.path.stat().st_dev:
-            pytest.skip("needs a second file system")
+    device = tmp_path.stat().st_dev
+    others = [
+        folder
+        for folder in map(Path, ("/dev/shm", "/var/tmp"))
+        if os.access(folder, os.W_OK) and folder.stat().st_dev != device
+    ]
+    if not others:
+        pytest.skip("needs a second file system")
+    with tempfile.TemporaryDirectory(dir=others[0]) as elsewhere:
         shutil.move(project.path / ".git", f"{elsewhere}/git")
         (project.path / ".git").write_text(f"gitdir: {elsewhere}/git\n")
         small.write({"template/plain.txt": "theirs\n", "template/new.txt": "new\n"})
@@ -328,7 +333,7 @@ def test_a_git_folder_on_another_file_system_is_no_hindrance(
         after = project.state()
         assert is_updated(project)
         seen = False
-        for point in range(events // 2, events + 1):
+        for point in range(events // 2, events + 1, 2):
             shutil.rmtree(f"{elsewhere}/git/lich-update", ignore_errors=True)
             Path(elsewhere, "git/index.lock").unlink(missing_ok=True)
             project.git("reset", "--quiet", "--hard")
