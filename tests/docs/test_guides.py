@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.guides import Reader
+from tests.kit.markdown import blocks
 from tests.kit.processes import processes_in, run
 from tests.kit.projects import Render
 from tests.kit.repository import PYTHON_VERSION, ROOT
@@ -16,6 +17,20 @@ pytestmark = pytest.mark.slow
 # guide to own jobs does not know the broker.
 READERS = [("temporal", "en"), ("none", "fa"), ("celery", "fa"), ("celery", "en")]
 BROKERS = {"en": "redis", "fa": "rabbitmq"}
+
+COUNT = """
+import asyncio
+from sqlalchemy import func, select
+from internal.database import transaction
+from internal.models.contacts import Contact
+
+async def count():
+    async with transaction(read_only=True) as session:
+        print(await session.scalar(select(func.count()).select_from(Contact)))
+        print("PostgreSQL" if session.get_bind().name == "postgresql" else "SQLite")
+
+asyncio.run(count())
+"""
 
 
 @pytest.fixture
@@ -58,6 +73,29 @@ def test_every_step_of_the_guide_to_own_jobs_succeeds(
     runner: str, project: Path, tools: Path
 ) -> None:
     follow(project, tools, runner, "docs/jobs.md")
+
+
+@pytest.mark.parametrize(("runner", "language"), [("none", "fa")])
+def test_every_step_of_the_guide_to_the_database_succeeds(
+    runner: str, project: Path, tools: Path
+) -> None:
+    with Reader.reading(project, tools, runner) as person:
+        # As `honcho start` has done for whoever reads this guide.
+        person.shell("uv run alembic upgrade heads")
+        person.follow((project / "docs/database.md").read_text(), "docs/database.md")
+        rows = person.run(["uv", "run", "python", "-c", COUNT], PYTHONPATH=str(project))
+    assert rows.split() == ["2", "PostgreSQL"]
+    assert processes_in(project) == []
+
+
+def test_the_guide_to_postgresql_dumps_a_service_that_there_is(render: Render, tools: Path) -> None:
+    project = render({"task_runner": "none", "database": "postgresql"})
+    text = (project / "docs/database.md").read_text()
+    dumping = [block.text for block in blocks(text) if "docker compose" in block.text]
+    assert len(dumping) == 2
+    with Reader.reading(project, tools, "none") as person:
+        for script in dumping:
+            person.containers(script)
 
 
 def test_the_guide_to_own_jobs_is_the_same_with_either_broker(render: Render) -> None:

@@ -25,12 +25,22 @@ class Running:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """What it has printed, all times that it was started."""
+        return self._project / f"{self.name}.log"
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended, of itself or because it was killed."""
         return self._process is not None and self._process.poll() is not None
 
     def start(self) -> None:
-        with (self._project / f"{self.name}.log").open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=self._project, env=self._settings,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

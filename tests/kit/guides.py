@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -32,7 +33,7 @@ Guides = dict[str, dict[str, str]]
 """The text of each guide in each language."""
 
 TIMEOUT = 120.0
-ENGINE, WORKER, BEAT, API = "engine", "worker", "beat", "api"
+ENGINE, DATABASE, WORKER, BEAT, API = "engine", "database", "worker", "beat", "api"
 
 ENDED = {"succeeded", "failed", "cancelled"}
 
@@ -40,6 +41,7 @@ ENDED = {"succeeded", "failed", "cancelled"}
 SERVERS = {
     "uv run honcho start": {ENGINE, WORKER, BEAT, API},
     "uv run honcho start engine": {ENGINE},
+    "uv run honcho start database": {DATABASE},
     "python -m internal.workers.main": {WORKER},
     "celery -A internal.celery_app worker -l INFO": {WORKER},
     "celery -A internal.celery_app beat -l INFO": {BEAT},
@@ -154,6 +156,7 @@ class Reader:
         else:
             if "lich update" in script:
                 self.commit()
+            if "lich update" in script and "-d database=" not in script:
                 self.set_aside()
             answers = self.run(["bash", "-euo", "pipefail", "-c", self.literally(script)])
             self.wait_for_jobs(answers)
@@ -191,6 +194,8 @@ class Reader:
         for server in self.servers:
             if roles & server.roles:
                 stop(server.process)
+        if DATABASE in roles:
+            self.environment["DATABASE_URL"] = f"postgresql://app@127.0.0.1:{free_port()}/app"
         self.servers = [server for server in self.servers if not roles & server.roles]
         *before, last = script.strip().splitlines()
         log = self.project.parent / f"{len(list(self.project.parent.glob('*.log')))}.log"
@@ -220,12 +225,17 @@ class Reader:
             )
         if ENGINE in roles and "ENGINE_PORT" in self.environment:
             return listens(int(self.environment["ENGINE_PORT"]))
+        if DATABASE in roles:
+            return listens(urlsplit(self.environment["DATABASE_URL"]).port or 0)
         return True
 
     def containers(self, script: str) -> None:
         """Check a command for containers against the compose file; running it needs an engine."""
         services = yaml.safe_load((self.project / "compose.yaml").read_text())["services"]
         for line in script.strip().splitlines():
+            if inside := re.match(r"docker compose exec --no-TTY (\S+) \S", line):
+                assert inside[1] in services, f"compose.yaml has no service {inside[1]}"
+                continue
             found = re.fullmatch(r"docker compose (?:--profile (\w+) )?(up|down|build)( .*)?", line)
             assert found, f"not a command that is checked: {line}"
             words = (found[3] or "").split()

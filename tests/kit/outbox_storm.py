@@ -5,25 +5,20 @@ killed at one of several moments; the worker, the broker and the database at ran
 """
 
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.kit.answers import Answers
-from tests.kit.engines import Running, engine
-from tests.kit.ports import free_port, listens
-from tests.kit.processes import CommandFailed, run, user_environment
-from tests.kit.projects import migrate, render
-from tests.kit.repository import BIN, IN_PROJECT
+from tests.kit.processes import CommandFailed, run
+from tests.kit.repository import IN_PROJECT
+from tests.kit.stack import running
 from tests.kit.waiting import until
 
 __all__ = ["Result", "storm"]
@@ -47,43 +42,15 @@ class Result:
     waiting: list[str] = field(default_factory=list)
 
 
-class Database(Running):
-    """The PostgreSQL server of the project, which has a session of its own."""
-
-    def kill(self) -> None:
-        lock = self._project / "data/postgresql/postmaster.pid"
-        with suppress(OSError):
-            os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
-        super().kill()
-
-
 def storm(answers: Answers, folder: Path, *, orders: int, kills: int, seed: int = 1) -> Result:
     """Send so many orders, kill the others so often meanwhile, and compare orders and jobs."""
     result, dice = Result(), random.Random(seed)
-    project = render(folder / "project", {"project_name": "Storm", **answers})
-    shutil.copy(IN_PROJECT / "outbox_jobs.py", project / "internal/jobs/confirm.py")
-    settings = user_environment() | {
-        "PYTHONPATH": str(project), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-    }  # fmt: skip
-    with ExitStack() as stack:
-        victims: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {}
 
-        def begin(running: Running) -> None:
-            running.start()
-            stack.callback(running.kill)
-            victims[running.name] = running.kill, running.start
+    def prepare(project: Path) -> None:
+        shutil.copy(IN_PROJECT / "outbox_jobs.py", project / "internal/jobs/confirm.py")
 
-        if answers.get("database") == "postgresql":
-            port = free_port()
-            settings["DATABASE_URL"] = f"postgresql://storm@127.0.0.1:{port}/storm"
-            command = [sys.executable, "-m", "dev.database"]
-            begin(Database("database", command, project, settings))
-            until(lambda: listens(port))
-        migrate(project, **settings)
-        used = stack.enter_context(engine(answers, project, folder, settings))
-        settings = used.settings
-        victims["broker"] = used.broker.kill, used.broker.start
-        begin(Running("worker", used.worker, project, settings))
+    with running(answers, folder, prepare) as stack:
+        stack.start_worker()
         share = -(-orders // SENDERS)
         senders = [
             subprocess.Popen(
@@ -91,15 +58,15 @@ def storm(answers: Answers, folder: Path, *, orders: int, kills: int, seed: int 
                     *(sys.executable, IN_PROJECT / "outbox_sender.py"),
                     *(str(first), str(min(first + share, orders))),
                 ],
-                cwd=project, env=settings, stdout=subprocess.PIPE,
+                cwd=stack.project, env=stack.settings, stdout=subprocess.PIPE,
                 stderr=(folder / "senders.log").open("ab"), text=True,
             )
             for first in range(0, orders, share)
         ]  # fmt: skip
         for _ in range(kills):
             time.sleep(dice.uniform(1, 3))
-            victim = dice.choice(sorted(victims))
-            kill, start = victims[victim]
+            victim = dice.choice(sorted(stack.victims))
+            kill, start = stack.victims[victim]
             kill()
             time.sleep(dice.uniform(0, 2))
             start()
@@ -113,7 +80,7 @@ def storm(answers: Answers, folder: Path, *, orders: int, kills: int, seed: int 
             nonlocal found
             with suppress(CommandFailed):  # The database is starting.
                 program = (sys.executable, IN_PROJECT / "outbox_rows.py")
-                found = json.loads(run(*program, cwd=project, environment=settings))
+                found = json.loads(run(*program, cwd=stack.project, environment=stack.settings))
                 return not found[2] and set(found[0]) <= set(found[1])
             return False
 

@@ -19,6 +19,10 @@ NOBODY = 65534
 """The user that the server becomes where it is started by root, which it refuses to be."""
 
 
+DAC_READ_SEARCH, SETPCAP = 2, 8
+"""The numbers of two capabilities of Linux: to read everything, and to pass that on."""
+
+
 class DatabaseError(Exception):
     """Anything the user can act on: an address that is not here, a missing server."""
 
@@ -139,9 +143,20 @@ def _not_as_root() -> list[str]:
             "PostgreSQL does not run as root, and there is no `setpriv` to become another user:"
             " start it as another one, or set DATABASE_URL to a server that is running."
         )
-    reading = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
     nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
-    return [setpriv, *nobody, *reading]
+    if not _may_let_others_read():
+        return [setpriv, *nobody]
+    # The server asks whether it may read its own programs: without this, by the user alone.
+    asking = ("--securebits", "+no_setuid_fixup")
+    reading = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+    return [setpriv, *asking, *nobody, *reading]
+
+
+def _may_let_others_read() -> bool:
+    """Tell whether root has what it takes; in a container it often has not."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [permitted] = [int(line.split()[1], 16) for line in lines if line.startswith("CapPrm")]
+    return all(permitted >> number & 1 for number in (DAC_READ_SEARCH, SETPCAP))
 
 
 if __name__ == "__main__":
