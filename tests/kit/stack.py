@@ -16,7 +16,7 @@ from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN
 from tests.kit.waiting import until
 
-__all__ = ["Stack", "running"]
+__all__ = ["Stack", "postgresql", "running"]
 
 
 class Database(Running):
@@ -65,6 +65,20 @@ class Stack:
 
 
 @contextmanager
+def postgresql(project: Path, settings: dict[str, str]) -> Iterator[Running]:
+    """Run a project's own PostgreSQL server, and name it in the settings."""
+    port = free_port()
+    settings["DATABASE_URL"] = f"postgresql://stack@127.0.0.1:{port}/stack"
+    server = Database("database", [sys.executable, "-m", "dev.database"], project, settings)
+    server.start()
+    try:
+        until(lambda: listens(port))
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
 def running(
     answers: Answers, folder: Path, prepare: Callable[[Path], object] = lambda _project: None
 ) -> Iterator[Stack]:
@@ -79,11 +93,8 @@ def running(
     with ExitStack() as end:
         stack = Stack(project, environment, _end=end)
         if answers.get("database") == "postgresql":
-            port = free_port()
-            stack.settings["DATABASE_URL"] = f"postgresql://stack@127.0.0.1:{port}/stack"
-            command = [sys.executable, "-m", "dev.database"]
-            stack.begin(Database("database", command, project, stack.settings))
-            until(lambda: listens(port))
+            server = end.enter_context(postgresql(project, stack.settings))
+            stack.victims["database"] = server.kill, server.start
         migrate(project, **stack.settings)
         if answers["task_runner"] != "none":
             used = end.enter_context(engine(answers, project, folder, stack.settings))

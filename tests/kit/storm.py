@@ -1,15 +1,20 @@
-"""Thousands of jobs while workers are killed and the engine is restarted.
+"""Thousands of jobs while workers are killed and the engine, or the database, is restarted.
 
 Each job adds a line to a ledger together with a note under its key, as the generated project's
-services do; each workflow adds three, in steps with a pause between them. Workers are killed
-(SIGKILL) at random moments; so is the engine, which is the broker or Temporal's server.
+services do; each workflow adds three, in steps with a pause between them. An e-mail, and a file that
+is imported to its last row, count as well. Workers are killed (SIGKILL) at random moments; so is the
+engine, which is the broker or Temporal's server, and so is PostgreSQL.
+
+Workers can be `apart`: each has a folder and a network of its own, as if it were on another machine.
 
 The moments are spread over the work that is done. Jobs are enqueued only so far ahead of them that
 a fast machine cannot be ready before the last fault.
 """
 
+import asyncio
 import json
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -17,18 +22,27 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+import asyncpg  # type: ignore[import-untyped]
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
 from tests.kit.answers import Answers
+from tests.kit.apart import apart, doors, networks_can_be_had
+from tests.kit.brokers import Server
 from tests.kit.engines import Engine, Running, engine
+from tests.kit.ports import free_port
 from tests.kit.processes import user_environment
 from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN, IN_PROJECT
+from tests.kit.stack import postgresql
 
 __all__ = ["Result", "storm"]
 
@@ -37,8 +51,18 @@ BATCH = 50
 QUIET = 90.0
 """Give up when nothing was done for so many seconds."""
 
-STEPS = {"effect": [""], "resize": [""], "onboard": [".1", ".3", ".4"]}
+STEPS = {
+    "effect": [""], "resize": [""], "onboard": [".1", ".3", ".4"],
+    "email": [""], "import": [""], "cleanup": [],
+}  # fmt: skip
 """What comes after a job's id in the keys of its effects; a pause has a number, but no effect."""
+
+ROWS = 3_000
+"""How many rows a file has that is imported: more than are committed together."""
+
+EFFECTS = f"""
+SELECT key FROM ledger UNION ALL SELECT id FROM imports WHERE rows_done = {ROWS}
+"""
 
 
 @dataclass
@@ -54,6 +78,8 @@ class Result:
     runs: int = 0
     lost: int = 0
     twice: int = 0
+    emails_again: int = 0
+    """How many e-mails a mail server was given once more, with the `Message-ID` that it knows."""
     states: Counter[str] = field(default_factory=Counter)
     """How many jobs are in each state in the end."""
 
@@ -66,11 +92,14 @@ def storm(
     kills: int,
     restarts: int,
     kinds: Sequence[str] = ("effect",),
+    workers: int = WORKERS,
+    separate: bool = False,
     seed: int | None = None,
 ) -> Result:
     """Do so many jobs of these kinds under faults, and count what was done.
 
-    `kinds` are some of `STEPS`; the same `seed` gives the same random moments.
+    `kinds` are some of `STEPS`; `separate` workers share no folder and, where that can be had, no
+    network; the same `seed` gives the same random moments.
     """
     result, dice = Result(jobs), random.Random(seed)
     project = render(folder / "project", {"project_name": "Storm", **answers})
@@ -81,13 +110,23 @@ def storm(
         "TMPDIR": str(folder),
         "CELERY_WORKER_WITHOUT_MINGLE": "1",
     }
-    migrate(project)
-    with closing(_database(project)) as database:
-        database.execute("CREATE TABLE ledger (key TEXT, at REAL)")
     with ExitStack() as stack:
+        database = None
+        if answers.get("database") == "postgresql":
+            database = stack.enter_context(postgresql(project, settings))
+        migrate(project, **settings)
+        mailbox = stack.enter_context(_Mailbox.serving(settings))
+        ledger = _Ledger(project, settings.get("DATABASE_URL"), mailbox)
         running = stack.enter_context(engine(answers, project, folder, settings))
-        workers = [_worker(project, running, number) for number in range(WORKERS)]
-        for worker in workers:
+        ports = _ports(running.settings)
+        separately = separate and networks_can_be_had()
+        if separately:
+            stack.enter_context(doors(folder, ports))
+        fleet = [
+            _worker(project, running, number, folder if separate else None, separately, ports)
+            for number in range(workers)
+        ]
+        for worker in fleet:
             worker.start()
             stack.callback(worker.kill)
         sender = stack.enter_context(_Sender(project, running))
@@ -99,18 +138,79 @@ def storm(
         faults = ["kill"] * kills + ["restart"] * restarts
         dice.shuffle(faults)
         expected = _expected(jobs, kinds)
+        restarting = [running.broker, *([database] if database else [])]
         try:
-            _inject(faults, project, running, workers, len(expected), result, dice, gate)
+            _inject(faults, ledger, restarting, fleet, len(expected), result, dice, gate)
         finally:
             gate.release(len(portions))
             sending.join()
         result.seconds = time.monotonic() - begun
         result.states = sender.states(jobs)
-    done = _ledger(project)
+        done = ledger.effects()
     result.lost = sum(done[key] == 0 for key in expected)
     result.twice = sum(times > 1 for times in done.values())
-    result.runs = len((project / "data/runs.txt").read_text().splitlines())
+    result.emails_again = sum(times - 1 for times in mailbox.messages.values())
+    result.runs = sum(len(path.read_text().splitlines()) for path in folder.rglob("runs.txt"))
     return result
+
+
+class _Mailbox:
+    """A mail server that counts the messages, by their `Message-ID`, that it was given."""
+
+    def __init__(self) -> None:
+        self.messages: Counter[str] = Counter()
+
+    @classmethod
+    @contextmanager
+    def serving(cls, settings: dict[str, str]) -> Iterator[Self]:
+        """Serve one, and name it in the settings."""
+        mailbox, port = cls(), free_port()
+        controller = Controller(mailbox, hostname="127.0.0.1", port=port)
+        controller.start()
+        settings["SMTP_URL"] = f"smtp://127.0.0.1:{port}"
+        try:
+            yield mailbox
+        finally:
+            controller.stop()
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        assert isinstance(envelope.content, bytes)
+        self.messages[str(message_from_bytes(envelope.content)["Message-ID"])] += 1
+        return "250 kept"
+
+
+class _Ledger:
+    """What the jobs of a project have done, in its database and at the mail server."""
+
+    def __init__(self, project: Path, url: str | None, mailbox: _Mailbox) -> None:
+        self._file = project / "data/app.db"
+        self._url = url
+        self._mailbox = mailbox
+        self._ask("CREATE TABLE ledger (key TEXT, at DOUBLE PRECISION)")
+
+    def effects(self) -> Counter[str]:
+        """Return how often there was an effect under each key, as soon as the database answers."""
+        while True:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                recorded = Counter(self._ask(EFFECTS))
+                # A copy, for the server's thread adds to it.
+                mails = list(self._mailbox.messages)
+                return recorded + Counter(mail.partition("@")[0].lstrip("<") for mail in mails)
+            time.sleep(0.2)
+
+    def _ask(self, statement: str) -> list[str]:
+        if self._url is None:
+            with closing(sqlite3.connect(self._file, timeout=30)) as database:
+                return [key for (key,) in database.execute(statement)]
+        return asyncio.run(self._ask_server(self._url, statement))
+
+    @staticmethod
+    async def _ask_server(url: str, statement: str) -> list[str]:
+        connection = await asyncpg.connect(url, timeout=5)
+        try:
+            return [key for (key,) in await connection.fetch(statement)]
+        finally:
+            connection.terminate()
 
 
 class _Sender:
@@ -157,9 +257,33 @@ class _Sender:
         return last
 
 
-def _worker(project: Path, running: Engine, number: int) -> Running:
+def _worker(
+    project: Path,
+    running: Engine,
+    number: int,
+    folder: Path | None,
+    separately: bool,
+    ports: Sequence[int],
+) -> Running:
+    """Return a worker, with a folder of its own below the one that is given, if any."""
     named = ["-n", f"{number}@%h"] if "celery" in running.worker else []
-    return Running(f"worker-{number}", [*running.worker, *named], project, running.settings)
+    command, settings = [*running.worker, *named], running.settings
+    data = project / "data"
+    if folder:
+        data = folder / f"machine-{number}"
+        settings = settings | {"DATA_DIR": str(data), "TMPDIR": str(data)}
+    (data / "imports").mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{row}@example.com,{row}\n" for row in range(ROWS))
+    (data / "imports/rows.csv").write_text(f"email,name\n{lines}")
+    if folder and separately:
+        command = apart(folder, ports, command)
+    return Running(f"worker-{number}", command, project, settings)
+
+
+def _ports(settings: Mapping[str, str]) -> list[int]:
+    """Return the ports of this machine that settings name."""
+    found = (re.findall(r"127\.0\.0\.1:(\d+)", value) for value in settings.values())
+    return sorted({int(port) for ports in found for port in ports})
 
 
 def _portions(jobs: int, number: int) -> list[range]:
@@ -180,15 +304,15 @@ def _send(
 
 def _inject(
     faults: list[str],
-    project: Path,
-    running: Engine,
+    ledger: _Ledger,
+    restarting: Sequence[Running | Server],
     workers: list[Running],
     effects: int,
     result: Result,
     dice: random.Random,
     gate: threading.Semaphore,
 ) -> None:
-    """Kill workers and restart the engine at random moments until all effects are there.
+    """Kill workers and restart the others at random moments until all effects are there.
 
     Each portion of the work but the last has one moment, at which the gate opens for another portion.
     """
@@ -197,7 +321,7 @@ def _inject(
     last, changed = 0, time.monotonic()
     while moments or last < effects:
         time.sleep(0.2)
-        done = _ledger(project).total()
+        done = ledger.effects().total()
         if done != last:
             last, changed = done, time.monotonic()
         if time.monotonic() - changed > QUIET:
@@ -215,9 +339,10 @@ def _inject(
                 victim.start()
                 result.kills += 1
             else:
-                running.broker.kill()
+                other = restarting[result.restarts % len(restarting)]
+                other.kill()
                 time.sleep(dice.uniform(0, 2))
-                running.broker.start()
+                other.start()
                 result.restarts += 1
 
 
@@ -229,13 +354,3 @@ def _expected(jobs: int, kinds: Sequence[str]) -> list[str]:
         for kind in [kinds[job % len(kinds)]]
         for step in STEPS[kind]
     ]
-
-
-def _ledger(project: Path) -> Counter[str]:
-    """Return how often there was an effect under each key."""
-    with closing(_database(project)) as database:
-        return Counter(key for (key,) in database.execute("SELECT key FROM ledger"))
-
-
-def _database(project: Path) -> sqlite3.Connection:
-    return sqlite3.connect(project / "data/app.db", timeout=30)

@@ -1,5 +1,6 @@
 """E-mail by SMTP, or into the local outbox while there is no server."""
 
+import asyncio
 import os
 import re
 from email.message import EmailMessage
@@ -12,13 +13,15 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AnyUrl
 
 from internal.config import Settings
-from internal.database import insert, transaction
+from internal.database import DatabaseUnavailable, insert, transaction
 from internal.errors import PermanentError
 from internal.models.deliveries import Delivery
 
 TIMEOUT = 20.0
 """How long, in seconds, each step of the talk with the mail server may take."""
 
+RECORD_PAUSES = (0.5, 1, 2, 4, 8)
+"""The pauses, in seconds, after which it is tried again to record what a mail server has accepted."""
 
 UNSENDABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029"
 """What a header cannot hold, as between brackets of a regular expression: it would end the line."""
@@ -60,9 +63,24 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
         await _deliver(message, settings.mail_server)
     else:
         _write(message, settings.outbox_dir / f"{name}.eml")
-    delivered = insert(Delivery).values(message_id=message["Message-ID"])
-    async with transaction(settings) as session:
-        await session.execute(delivered.on_conflict_do_nothing())
+    await _record(message["Message-ID"], settings)
+
+
+async def _record(message_id: str, settings: Settings) -> None:
+    """Record a message as sent, also if the database is away for some seconds.
+
+    Without the record, the next attempt would send it again.
+    """
+    delivered = insert(Delivery).values(message_id=message_id).on_conflict_do_nothing()
+    for pause in (*RECORD_PAUSES, None):
+        try:
+            async with transaction(settings) as session:
+                await session.execute(delivered)
+            return
+        except DatabaseUnavailable:
+            if pause is None:
+                raise
+            await asyncio.sleep(pause)
 
 
 def _address(text: str) -> str:

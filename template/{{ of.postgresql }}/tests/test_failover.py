@@ -1,7 +1,10 @@
 """The server ends connections, refuses them, or is replaced, while the API and jobs use it."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,6 +12,7 @@ from sqlalchemy import text
 
 from internal.config import Settings, get_settings
 from internal.database import DatabaseUnavailable, transaction
+from internal.services import email
 from tests.api import post, until, wait
 from tests.database import Databases
 
@@ -53,6 +57,27 @@ async def test_a_transaction_whose_connection_ends_is_undone(
         await insert()
     async with transaction(settings) as session:
         assert await session.scalar(text("SELECT count(*) FROM contacts")) == 0
+
+
+async def test_an_email_that_was_accepted_before_an_outage_is_recorded_after_it(
+    settings: Settings, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = databases.outage(str(settings.database_url))
+    write, loop, sent = email._write, asyncio.get_running_loop(), 0
+
+    def write_as_the_database_goes(message: EmailMessage, path: Path) -> None:
+        nonlocal sent
+        sent += 1
+        write(message, path)
+        going = threading.Thread(target=outage.__enter__)
+        going.start()
+        going.join()
+        loop.call_later(1, threading.Thread(target=outage.__exit__, args=(None,) * 3).start)
+
+    monkeypatch.setattr(email, "_write", write_as_the_database_goes)
+    for _ in range(2):
+        await email.send_email("a@example.com", "Hi", "", key="k", settings=settings)
+    assert sent == 1
 
 
 async def test_a_server_that_takes_no_changes_any_more_is_left(settings: Settings) -> None:

@@ -15,12 +15,19 @@ from internal.runner.registry import registry
 
 PAGE = 500
 
+FIELDS: dict[str, dict[str, str]] = {
+    "email": {"to": "ada@example.com", "subject": "Hi"},
+    "import": {"file": "rows.csv"},
+}
+"""The input of the kinds that need any."""
+
 
 async def enqueue(first: int, number: int, kinds: list[str]) -> None:
     """Enqueue so many jobs of these kinds in turn, with keys that are numbered."""
     jobs = {
-        str(index): registry().kinds[kinds[index % len(kinds)]]()
+        str(index): registry().kinds[kind](**FIELDS.get(kind, {}))
         for index in range(first, first + number)
+        for kind in [kinds[index % len(kinds)]]
     }
     await runner.enqueue_many(jobs)
 
