@@ -23,7 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
 async def probe(stack: Stack, question: str, port: str) -> int:
     """Ask as a container's health check does."""
-    return await stack.start(f"internal.runner.probe {question}", WORKER_HEALTH_PORT=port).ended()
+    asking = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "internal/runner/probe.py", question,
+        cwd=stack.project, env=stack.environment | {"WORKER_HEALTH_PORT": port},
+    )  # fmt: skip
+    return await asking.wait()
 
 
 async def test_the_guide_s_command_starts_a_worker_that_runs_the_guide_s_workflow(
@@ -64,6 +68,14 @@ async def test_the_worker_s_health_checks_follow_its_state(stack: Stack) -> None
 
     await until_async(not_ready)
     assert await probe(stack, "livez", port) == 0
+
+
+async def test_a_health_check_loads_nothing_but_the_standard_library(stack: Stack) -> None:
+    program = "import runpy, sys; runpy.run_path('internal/runner/probe.py'); print(*sys.modules)"
+    loaded = run(sys.executable, "-P", "-c", program, cwd=stack.project).split()
+    own = {name.partition(".")[0] for name in loaded} - {"__main__", "sitecustomize"}
+    assert "http" in own
+    assert own <= sys.stdlib_module_names
 
 
 async def test_the_worker_waits_for_a_namespace(stack: Stack) -> None:

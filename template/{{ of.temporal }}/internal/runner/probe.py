@@ -1,6 +1,7 @@
-"""Ask the worker on this machine for its health: `python -m internal.runner.probe [livez]`.
+"""Ask the worker on this machine for its health: `python -P internal/runner/probe.py [livez]`.
 
-Run every few seconds, so it imports nothing that is slow to load.
+Run every few seconds, so it imports nothing that is slow to load. With `-m`, Python would import
+the package around it, which takes 20 times as long.
 """
 
 import os
