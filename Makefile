@@ -1,7 +1,7 @@
 RUNNER ?= temporal
 PYTHON ?= python3
 
-PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 PYTEST := .venv/bin/python -m pytest $(PARALLEL)
 
 # Without a wish, uv chooses a Python that the project supports, whichever comes first on the PATH.

@@ -27,6 +27,9 @@ __all__ = ["Engine", "Unavailable", "cache", "client_or_skip", "engine", "skip",
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lich-containers"
 
+RUN = "lich-engine-"
+"""What the names of private engines' temporary folders begin with."""
+
 # The newest release has a BuildKit and a Compose that are young enough.
 SUITE = "trixie"
 TOOLS = [
@@ -75,7 +78,7 @@ def engine() -> Iterator[Engine]:
     tools = unpacked_tools()
     _require_privileges()
     _clear_after_killed_runs()
-    home = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
+    home = Path(tempfile.mkdtemp(prefix=RUN))
     try:
         with _daemon(tools, home) as private:
             yield private
@@ -279,7 +282,7 @@ def _clear(home: Path) -> None:
 
 
 def _clear_after_killed_runs() -> None:
-    for home in CACHE.glob("run-*"):
+    for home in Path(tempfile.gettempdir()).glob(f"{RUN}*"):
         with suppress(OSError, ValueError):
             if not Path(f"/proc/{int((home / 'pid').read_text())}").exists():
                 _clear(home)
