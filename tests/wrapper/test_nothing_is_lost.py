@@ -166,8 +166,11 @@ def test_the_edits_of_a_file_that_the_template_renamed_are_kept(
     small.commit("v2.0.0")
 
     assert by_copier(project, copier.run_update).read("renamed.txt") == UNEDITED
-    assert update(project).code == 0
+    done = update(project)
+    assert done.code == 0
     assert project.read("renamed.txt") == UNEDITED + "mine\n"
+    assert not (project.path / "plain.txt").exists()
+    assert "renamed plain.txt to renamed.txt" in done.report["hints"][0]
 
 
 def test_an_edited_file_of_the_old_runner_is_kept(

@@ -144,22 +144,6 @@ def test_a_deleted_file_that_the_template_renames_stays_deleted(
     assert not (project.path / "renamed.txt").exists()
 
 
-def test_edits_follow_a_file_that_the_template_renames(
-    update: Update, small: Tree, project: Tree
-) -> None:
-    project.write({"plain.txt": UNEDITED + "mine\n"})
-    project.commit()
-    small.git("mv", "template/plain.txt", "template/renamed.txt")
-    small.commit("v2.0.0")
-
-    done = update(project)
-
-    assert done.code == 0
-    assert project.read("renamed.txt") == UNEDITED + "mine\n"
-    assert not (project.path / "plain.txt").exists()
-    assert "renamed plain.txt to renamed.txt" in done.report["hints"][0]
-
-
 def test_a_change_of_the_template_follows_a_file_that_the_user_renames(
     update: Update, small: Tree, project: Tree
 ) -> None:
