@@ -54,6 +54,9 @@ def main() -> int:
                 **apart,
             )
     print(table(results))
+    for name, result in results.items():
+        for error, number in result.dead.items():
+            print(f"{name}: {number} failed with {error!r}, and were retried")
     return int(any(result.lost or result.twice for result in results.values()))
 
 
@@ -62,15 +65,15 @@ def table(results: dict[str, Result]) -> str:
     lines = [
         (
             "| Engine | Jobs | Workers killed | Restarts | Workers that gave up | Seconds"
-            " | Runs | Effects lost | Effects twice | E-mails again | States |"
+            " | Runs | Retried by hand | Effects lost | Effects twice | E-mails again | States |"
         ),
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, r in results.items():
         states = ", ".join(f"{number} {state}" for state, number in sorted(r.states.items()))
         lines.append(
             f"| {name} | {r.jobs} | {r.kills} | {r.restarts} | {r.exits} | {r.seconds:.0f}"
-            f" | {r.runs} | {r.lost} | {r.twice} | {r.emails_again} | {states} |"
+            f" | {r.runs} | {r.dead.total()} | {r.lost} | {r.twice} | {r.emails_again} | {states} |"
         )
     return "\n".join(lines)
 

@@ -80,6 +80,9 @@ class Result:
     twice: int = 0
     emails_again: int = 0
     """How many e-mails a mail server was given once more, with the `Message-ID` that it knows."""
+    dead: Counter[str] = field(default_factory=Counter)
+    """The errors of jobs that had failed, as one does that was lost with several workers in a row.
+    They were retried, as an operator would."""
     states: Counter[str] = field(default_factory=Counter)
     """How many jobs are in each state in the end."""
 
@@ -146,6 +149,9 @@ def storm(
             sending.join()
         result.seconds = time.monotonic() - begun
         result.states = sender.states(jobs)
+        while result.states["failed"]:
+            result.dead.update(sender.ask("retry"))
+            result.states = sender.states(jobs)
         done = ledger.effects()
     result.lost = sum(done[key] == 0 for key in expected)
     result.twice = sum(times > 1 for times in done.values())

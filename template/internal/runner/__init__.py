@@ -7,8 +7,8 @@ the API and of a job, such as a script, opens the connection with `async with li
 """
 
 from internal.errors import PermanentError, Unavailable
-from internal.runner.calls import cancel, enqueue, enqueue_many, get, lifespan
-from internal.runner.client import REQUEST_LIMIT, check, list_jobs, retry
+from internal.runner.calls import cancel, enqueue, enqueue_many, get, lifespan, list_jobs
+from internal.runner.client import REQUEST_LIMIT, check, retry
 from internal.runner.context import JobContext, WorkflowContext
 from internal.runner.definitions import Definition, Job, Policy, Workflow
 from internal.runner.errors import (

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from internal.runner import client, outbox
 from internal.runner.definitions import Definition, named_jobs
 from internal.runner.errors import JobNotFound
-from internal.runner.states import JobInfo
+from internal.runner.states import JobInfo, JobPage, JobQuery, JobState
 
 
 @asynccontextmanager
@@ -66,6 +66,20 @@ async def get(job_id: str) -> JobInfo:
     except JobNotFound:
         # Between the two, it may have been handed over.
         return await outbox.find(job_id) or await client.get(job_id)
+
+
+async def list_jobs(
+    *,
+    state: JobState | None = None,
+    kind: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> JobPage:
+    """Return at most `limit` jobs, the newest first; `cursor` is that of the page before.
+
+    Raises `EngineUnavailable`.
+    """
+    return await client.list_jobs(JobQuery(state, kind, limit, cursor))
 
 
 async def cancel(job_id: str) -> JobInfo:

@@ -8,7 +8,7 @@ import importlib
 import logging
 import pkgutil
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -32,15 +32,6 @@ class Registry:
     def queues(self) -> tuple[str, ...]:
         """The names of all queues that a job is enqueued to."""
         return tuple(sorted({definition.policy.queue for definition in self.kinds.values()}))
-
-    def check_queues(self, taken: Collection[str]) -> list[str]:
-        """Return a sentence for each job in a queue that no worker takes."""
-        return [
-            f"{file_of(definition)}: {definition.__name__} is enqueued to the queue"
-            f" {definition.policy.queue!r}, which WORKER_QUEUES does not name."
-            for definition in self.kinds.values()
-            if definition.policy.queue not in taken
-        ]
 
     @property
     def schedules(self) -> Mapping[str, str]:

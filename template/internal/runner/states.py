@@ -1,5 +1,6 @@
 """What is known of a job after it was enqueued."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, JsonValue
@@ -41,6 +42,16 @@ class JobInfo(BaseModel):
     """The client of the API that it belongs to; none if code or a schedule enqueued it."""
     error: str | None = None
     """Why the job failed or, while it has not ended, why its last attempt did."""
+
+
+@dataclass(frozen=True)
+class JobQuery:
+    """Which jobs a list is to have; None leaves out none."""
+
+    state: JobState | None
+    kind: str | None
+    limit: int
+    cursor: str | None
 
 
 class JobPage(BaseModel):

@@ -18,7 +18,6 @@ from redis import Redis
 
 from internal.celery_app import app
 from internal.celery_tasks import send_email
-from internal.config import get_settings
 from internal.runner import (
     JobNotFound,
     KeyReused,
@@ -73,15 +72,6 @@ def an_email() -> tuple[str, tuple[str, str, str]]:
 
 def test_jobs_schedules_queues_and_limits_fit() -> None:
     assert celery_check.configuration() == []
-
-
-def test_a_queue_that_no_worker_takes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKER_QUEUES", "other")
-    get_settings.cache_clear()
-    problems = celery_check.configuration()
-    get_settings.cache_clear()
-    assert "WORKER_QUEUES names the queue 'other', to which no job is enqueued." in problems
-    assert any("which WORKER_QUEUES does not name" in problem for problem in problems)
 
 
 def test_the_worker_shows_that_it_listens(runner: Worker) -> None:

@@ -24,7 +24,7 @@ from internal.runner import native
 from internal.runner.connection import connect, connection
 from internal.runner.health import Health
 from internal.runner.interceptor import ActivityInterceptor
-from internal.runner.worker import build_workers, check_jobs, check_native
+from internal.runner.worker import build_workers, check_native
 from internal.workers.main import main
 from tests.conftest import free_port
 from tests.runner import until
@@ -40,9 +40,35 @@ def test_the_worker_is_checked_without_a_server(
     assert capsys.readouterr().out == "The worker is complete.\n"
 
 
-def test_a_queue_that_this_worker_does_not_take_is_named_by_the_check() -> None:
-    [problem, *_] = check_jobs(Settings(worker_queues=frozenset({"some-other-queue"})))
-    assert "is enqueued to the queue 'default', which WORKER_QUEUES does not name." in problem
+def test_a_queue_that_no_worker_takes_is_named_by_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["worker", "--check", "--queues", "another"])
+    assert main() == 1
+    said = capsys.readouterr().err
+    assert "--queues names the queue 'another', to which no job is enqueued." in said
+    assert "is enqueued to the queue 'default', which no worker takes." in said
+
+
+def test_an_activity_that_is_called_but_not_defined_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hasty.py").write_text(
+        "from temporalio import workflow\n"
+        "NAME = 'count_lines'\n"
+        "@workflow.defn\n"
+        "class Hasty:\n"
+        "    @workflow.run\n"
+        "    async def run(self) -> None:\n"
+        "        await workflow.execute_activity('send_email_activity')\n"
+        "        await workflow.execute_activity('send_emial_activity')\n"
+        "        await workflow.execute_local_activity(activity=NAME)\n"
+        "        await workflow.execute_activity('of_another_team', task_queue='theirs')\n"
+    )
+    monkeypatch.setattr(workers, "__path__", [*workers.__path__, str(tmp_path)])
+    misspelt, counted = native.undefined_activities()
+    assert misspelt.startswith("internal/workers/hasty.py:8: the activity 'send_emial_activity'")
+    assert counted.startswith("internal/workers/hasty.py:9: the activity 'count_lines' is called")
 
 
 async def test_an_import_that_is_not_passed_through_is_refused(

@@ -1,17 +1,19 @@
 """Enqueues jobs of `storm_jobs.py`, and counts them; run in a project.
 
-One command a line comes in as JSON: `["enqueue", FIRST, NUMBER, KINDS]` or `["states"]`. Its answer
-goes out as a line: `{"value": ...}`, or `{"error": ...}` with what was raised.
+One command a line comes in as JSON: `["enqueue", FIRST, NUMBER, KINDS]`, `["retry"]` or
+`["states"]`. Its answer goes out as a line: `{"value": ...}`, or `{"error": ...}` with what was raised.
 """
 
 import asyncio
 import json
 import sys
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from internal import runner
 from internal.runner.registry import registry
+from internal.runner.states import JobState
 
 PAGE = 500
 
@@ -44,9 +46,19 @@ async def states() -> dict[str, int]:
             return found
 
 
+async def retry() -> list[str]:
+    """Retry the jobs that have failed, and return their errors."""
+    errors = []
+    for job in (await runner.list_jobs(state=JobState.FAILED, limit=PAGE)).jobs:
+        with suppress(runner.JobConflict):  # The list may be a moment old.
+            await runner.retry(job.id)
+            errors.append(job.error or "")
+    return errors
+
+
 async def main() -> None:
     """Obey, until there are no more commands."""
-    commands = {"enqueue": enqueue, "states": states}
+    commands = {"enqueue": enqueue, "retry": retry, "states": states}
     async with runner.lifespan():
         while line := await asyncio.to_thread(sys.stdin.readline):
             name, *arguments = json.loads(line)

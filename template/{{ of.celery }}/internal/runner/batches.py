@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from internal.config import get_settings
-from internal.runner.records import SCRIPT, SHA, TIMEOUT, Step, prefix
+from internal.runner.records import SCRIPT, SHA, TIMEOUT, Command, prefix
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
@@ -56,7 +56,7 @@ class Batches(Generic[T, Answer]):
 
 
 class Records:
-    """Does steps of the records from an event loop."""
+    """Does commands of the records from an event loop."""
 
     def __init__(self) -> None:
         self._redis = Redis.from_url(
@@ -66,26 +66,26 @@ class Records:
             socket_connect_timeout=TIMEOUT,
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
-        self._batches: Batches[Step[Any], Any] = Batches(self._execute)
+        self._batches: Batches[Command[Any], Any] = Batches(self._execute)
 
-    async def run(self, step: Step[T]) -> T:
-        """Do a step, together with those of others; raise `RedisError` if Redis does not answer."""
-        return step.answer(await self._batches.add(step))
+    async def run(self, command: Command[T]) -> T:
+        """Do a command, together with those of others; raise `RedisError` if Redis does not answer."""
+        return command.answer(await self._batches.add(command))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def _execute(self, steps: list[Step[Any]]) -> list[Any]:
+    async def _execute(self, commands: list[Command[Any]]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
-        for step in steps:
-            pipeline.evalsha(SHA, 1, prefix(), *step.args)
+        for command in commands:
+            pipeline.evalsha(SHA, 1, prefix(), *command.args)
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
         again = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if again:
             await self._redis.script_load(SCRIPT)
             for n, answer in zip(
-                again, await self._execute([steps[n] for n in again]), strict=True
+                again, await self._execute([commands[n] for n in again]), strict=True
             ):
                 answers[n] = answer
         return answers

@@ -1,15 +1,17 @@
 """Checks of a deployment, each of which ends with 0 or says what is wrong.
 
 python -m internal.runner.celery_check          # jobs, queues and schedules fit; needs no broker
+python -m internal.runner.celery_check --queues default slow   # the same; all workers take these
 python -m internal.runner.celery_check worker   # the worker here receives, and has its database
 python -m internal.runner.celery_check beat     # the scheduler on this machine makes its rounds
 """
 
 import sys
+from collections.abc import Sequence
 
 from internal.celery_app import app
 from internal.config import get_settings
-from internal.runner import queues
+from internal.runner import queue_check
 from internal.runner.liveness import age, alive_file, away_file
 from internal.runner.registry import registry
 
@@ -17,27 +19,16 @@ MAX_AGE = 60.0
 """After so many seconds without a sign of life, a process counts as stuck."""
 
 
-def configuration() -> list[str]:
-    """Return what is wrong with jobs, queues and schedules, a sentence each."""
+def configuration(queues: Sequence[str] | None = None) -> list[str]:
+    """Return what is wrong with jobs, queues and schedules, a sentence each.
+
+    `queues` are those that the workers of a deployment take together.
+    """
     return [
         *registry().problems,
-        *registry().check_queues(queues.taken()),
-        *queue_names(),
+        *queue_check.unknown(get_settings(), queues or ()),
+        *(queue_check.not_taken(queues) if queues else ()),
         *schedules(),
-    ]
-
-
-def queue_names() -> list[str]:
-    """Return a sentence for each setting that names a queue of no job."""
-    known = {*registry().queues, queues.DEFAULT}
-    return [
-        f"{name} names the queue {queue!r}, to which no job is enqueued."
-        for name, named in (
-            ("WORKER_QUEUES", get_settings().worker_queues or ()),
-            ("QUEUE_CONCURRENCY", get_settings().queue_concurrency),
-            ("QUEUE_RATE", get_settings().queue_rate),
-        )
-        for queue in sorted(set(named) - known)
     ]
 
 
@@ -71,7 +62,11 @@ def main() -> None:
     """Run the check that the command line asks for."""
     match sys.argv[1:]:
         case []:
+            for sentence in queue_check.left_to_others(get_settings()):
+                print(sentence)
             problems = configuration()
+        case ["--queues", _, *_]:
+            problems = configuration(sys.argv[2:])
         case ["worker"]:
             problems = alive("worker") + database_is_away()
         case ["beat"]:

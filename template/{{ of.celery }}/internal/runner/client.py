@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
@@ -27,7 +28,7 @@ from internal.runner.errors import (
     NotEnqueued,
 )
 from internal.runner.records import Message, Record
-from internal.runner.states import ENDED, JobInfo, JobPage, JobState
+from internal.runner.states import ENDED, JobInfo, JobPage, JobQuery, JobState
 from internal.runner.task import record_of
 
 P = ParamSpec("P")
@@ -93,21 +94,15 @@ async def get(job_id: str) -> JobInfo:
     return await _in_thread(records.run, records.get(job_id))
 
 
-async def list_jobs(
-    *,
-    state: JobState | None = None,
-    kind: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> JobPage:
-    """Return at most `limit` jobs, the newest first; `cursor` is that of the page before."""
-    if cursor and not cursor.isdecimal():
+async def list_jobs(query: JobQuery) -> JobPage:
+    """Return a page of jobs; raise `EngineUnavailable`."""
+    if query.cursor and not query.cursor.isdecimal():
         return JobPage(jobs=[])
-    step = records.list_jobs(state, kind, limit + 1, cursor)
-    found = await _in_thread(records.run, step)
-    page = found[:limit]
+    one_more = records.list_jobs(replace(query, limit=query.limit + 1))
+    found = await _in_thread(records.run, one_more)
+    page = found[: query.limit]
     return JobPage(
-        jobs=[job for _, job in page], cursor=page[-1][0] if len(found) > limit else None
+        jobs=[job for _, job in page], cursor=page[-1][0] if len(found) > query.limit else None
     )
 
 
@@ -187,16 +182,18 @@ def _create(
 
     Return each job, or the error that it met, and by its number the message of each that is due.
     """
-    steps = [records.create(record, due) for record, due in new]
+    commands = [records.create(record, due) for record, due in new]
     answers: list[Any]
     try:
-        answers = records.run_all(steps)
+        answers = records.run_all(commands)
     except RedisError as error:
-        answers = [error] * len(steps)
+        answers = [error] * len(commands)
     jobs: list[JobInfo | Exception] = []
     unsent = {}
-    for number, ((record, due), step, answer) in enumerate(zip(new, steps, answers, strict=True)):
-        known = answer if isinstance(answer, RedisError) else step.answer(answer)
+    for number, ((record, due), command, answer) in enumerate(
+        zip(new, commands, answers, strict=True)
+    ):
+        known = answer if isinstance(answer, RedisError) else command.answer(answer)
         if known is True:
             known = _queued(record)
             if due <= time.time():

@@ -164,15 +164,15 @@ class _Context(DurableContext):
             self._held.stop("suspend")
 
 
-async def until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
-    """Do a step of the records, as soon as Redis answers.
+async def until_answered(command: Callable[[], Awaitable[bool]]) -> bool:
+    """Do a command of the records, as soon as Redis answers.
 
-    The step itself finds out whether the job is still this worker's.
+    The command itself finds out whether the job is still this worker's.
     """
     waiting = False
     while True:
         try:
-            return await step()
+            return await command()
         except RedisError as error:
             if not waiting:
                 _log.warning("what the job did cannot be written yet: %s", error)
@@ -182,12 +182,12 @@ async def until_answered(step: Callable[[], Awaitable[bool]]) -> bool:
 
 async def write_outcome(held: Held, kept: Records, outcome: Outcome) -> None:
     """Write down how a run ended."""
-    step = records.finish(held.job_id, held.owner, outcome, held.progress)
-    if not await until_answered(lambda: kept.run(step)):
+    command = records.finish(held.job_id, held.owner, outcome, held.progress)
+    if not await until_answered(lambda: kept.run(command)):
         _log.warning("the outcome is not written: the job is not this worker's any more")
 
 
 async def give_back(held: Held, kept: Records, due: float = 0.0) -> None:
     """Queue a job again whose run does not count."""
-    step = records.give_back(held.job_id, held.owner, held.progress, due)
-    await until_answered(lambda: kept.run(step))
+    command = records.give_back(held.job_id, held.owner, held.progress, due)
+    await until_answered(lambda: kept.run(command))

@@ -98,9 +98,9 @@ class Leases(threading.Thread):
     def _renew(self, jobs: Collection[Held]) -> None:
         if not jobs:
             return
-        steps = [records.renew(job.job_id, job.owner, job.progress) for job in jobs]
+        commands = [records.renew(job.job_id, job.owner, job.progress) for job in jobs]
         try:
-            statuses = records.run_all(steps, self._redis)
+            statuses = records.run_all(commands, self._redis)
         except RedisError as error:
             _log.warning("leases cannot be renewed: %s", error)
             return

@@ -26,8 +26,8 @@ from redis.retry import Retry
 
 from internal.config import get_settings
 from internal.runner.errors import EngineUnavailable, JobNotFound, NotConfirmed
-from internal.runner.states import JobInfo, JobState, Progress
-from internal.runner.steps import Step as WorkflowStep
+from internal.runner.states import JobInfo, JobQuery, JobState, Progress
+from internal.runner.steps import Step
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Taken:
     lost: int
     """How many workers in a row have died while they ran it."""
     progress: Progress | None
-    steps: dict[int, WorkflowStep]
+    steps: dict[int, Step]
     since: float = math.inf
     """When it might begin for the first time (seconds since 1970); infinite if that is not known."""
 
@@ -108,26 +108,26 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Step(Generic[T]):
+class Command(Generic[T]):
     """One atomic change of the records, or a question; `run` and the worker's batches do it."""
 
     args: tuple[str | int, ...]
     answer: Callable[[Any], T]
 
 
-def create(record: Record, due: float = 0.0) -> Step[JobInfo | bool]:
+def create(record: Record, due: float = 0.0) -> Command[JobInfo | bool]:
     """Write the record of a new job: True; the known job; False if that has another input."""
 
     def answer(raw: list[Any]) -> JobInfo | bool:
         return _info(record.id, raw[1:]) if raw[0] == "same" else raw[0] == "new"
 
     fields = (record.kind, record.queue, record.task, record.input)
-    return Step(("create", record.id, *fields, _ms(due), record.enqueued_by), answer)
+    return Command(("create", record.id, *fields, _ms(due), record.enqueued_by), answer)
 
 
 def take(
     job_id: str, owner: str, lease_timeout: float, interval: float, record: Record | None
-) -> Step[Taken | Later | str]:
+) -> Command[Taken | Later | str]:
     """Make `owner` the one who runs the job, or return why not.
 
     `interval` is the least number of seconds between two starts in its queue. With a `record`, a
@@ -150,25 +150,25 @@ def take(
                 return Later(int(due) / 1000)
         return str(raw[0])
 
-    return Step(
+    return Command(
         ("take", job_id, owner, _ms(lease_timeout), _ms(interval), _kept(), *fields), answer
     )
 
 
-def renew(job_id: str, owner: str, progress: Progress | None) -> Step[str]:
+def renew(job_id: str, owner: str, progress: Progress | None) -> Command[str]:
     """Renew the lease of the job; it is "held", "lost", or to "cancel"."""
-    return Step(("renew", job_id, owner, _dump(progress)), str)
+    return Command(("renew", job_id, owner, _dump(progress)), str)
 
 
-def save(job_id: str, owner: str, number: int, step: WorkflowStep) -> Step[bool]:
+def save(job_id: str, owner: str, number: int, step: Step) -> Command[bool]:
     """Keep a workflow's step; False if the job is no longer `owner`'s."""
     error = "" if step.done else _encodable(step.error or "")
-    return Step(("save", job_id, owner, number, json.dumps(step.to_json()), error), bool)
+    return Command(("save", job_id, owner, number, json.dumps(step.to_json()), error), bool)
 
 
-def finish(job_id: str, owner: str, outcome: Outcome, progress: Progress | None) -> Step[bool]:
+def finish(job_id: str, owner: str, outcome: Outcome, progress: Progress | None) -> Command[bool]:
     """Write down how a run ended; False if the job is no longer `owner`'s."""
-    return Step(
+    return Command(
         (
             *("finish", job_id, owner, outcome.state.value, _kept(), _dump(progress)),
             *(json.dumps(outcome.result), _encodable(outcome.error), _ms(outcome.due)),
@@ -178,23 +178,23 @@ def finish(job_id: str, owner: str, outcome: Outcome, progress: Progress | None)
     )
 
 
-def give_back(job_id: str, owner: str, progress: Progress | None, due: float = 0.0) -> Step[bool]:
+def give_back(
+    job_id: str, owner: str, progress: Progress | None, due: float = 0.0
+) -> Command[bool]:
     """Queue a job again whose run does not count; with a `due` time, no message follows."""
-    return Step(("give_back", job_id, owner, _kept(), _dump(progress), _ms(due)), bool)
+    return Command(("give_back", job_id, owner, _kept(), _dump(progress), _ms(due)), bool)
 
 
-def cancel(job_id: str) -> Step[tuple[JobState, JobInfo]]:
+def cancel(job_id: str) -> Command[tuple[JobState, JobInfo]]:
     """Stop a job that has not ended; return the state that it had, and the job."""
 
     def answer(raw: list[Any]) -> tuple[JobState, JobInfo]:
         return _state(job_id, raw[0]), _info(job_id, raw[1:])
 
-    return Step(("cancel", job_id, _kept()), answer)
+    return Command(("cancel", job_id, _kept()), answer)
 
 
-def revive(
-    job_id: str, steps: Mapping[int, WorkflowStep]
-) -> Step[tuple[JobState, Message, JobInfo]]:
+def revive(job_id: str, steps: Mapping[int, Step]) -> Command[tuple[JobState, Message, JobInfo]]:
     """Queue a failed or cancelled job again, with its steps changed to those given.
 
     Return the state that it had, the message that is to be sent, and the job.
@@ -206,73 +206,71 @@ def revive(
     changes = [
         part for number, step in steps.items() for part in (str(number), json.dumps(step.to_json()))
     ]
-    return Step(("revive", job_id, *changes), answer)
+    return Command(("revive", job_id, *changes), answer)
 
 
-def withdraw(job_id: str, state: JobState | None = None) -> Step[bool]:
+def withdraw(job_id: str, state: JobState | None = None) -> Command[bool]:
     """Undo a `create`, or a `revive` from `state`, whose message could not be sent.
 
     False if the job goes on nevertheless: it has begun, or was enqueued a second time meanwhile.
     """
-    return Step(("withdraw", job_id, state.value if state else "", _kept()), bool)
+    return Command(("withdraw", job_id, state.value if state else "", _kept()), bool)
 
 
-def due() -> Step[list[Message]]:
+def due() -> Command[list[Message]]:
     """Return the messages that are to be sent for jobs whose time has come."""
-    return Step(("due", "", BATCH), _messages)
+    return Command(("due", "", BATCH), _messages)
 
 
-def lost() -> Step[tuple[list[Message], list[str]]]:
+def lost() -> Command[tuple[list[Message], list[str]]]:
     """Find jobs whose lease has expired, and queues in which a message may be missing."""
-    return Step(
+    return Command(
         ("lost", "", _ms(LEASE_TIMEOUT), _kept(), BATCH), lambda raw: (_messages(raw[0]), raw[1])
     )
 
 
-def unannounced(queue: str, waiting: int) -> Step[list[Message]]:
+def unannounced(queue: str, waiting: int) -> Command[list[Message]]:
     """Find the jobs of a queue whose message is lost, while so many messages wait in it."""
-    return Step(("unannounced", "", queue, waiting, _ms(LEASE_TIMEOUT), BATCH), _messages)
+    return Command(("unannounced", "", queue, waiting, _ms(LEASE_TIMEOUT), BATCH), _messages)
 
 
-def forget_expired() -> Step[int]:
+def forget_expired() -> Command[int]:
     """Remove a batch of records that are past their retention, and return how many."""
-    return Step(("forget_expired", "", BATCH), int)
+    return Command(("forget_expired", "", BATCH), int)
 
 
-def get(job_id: str) -> Step[JobInfo]:
+def get(job_id: str) -> Command[JobInfo]:
     """Return a job; raise `JobNotFound`."""
-    return Step(("get", job_id), lambda raw: _info(job_id, raw))
+    return Command(("get", job_id), lambda raw: _info(job_id, raw))
 
 
-def get_input(job_id: str) -> Step[str | None]:
+def get_input(job_id: str) -> Command[str | None]:
     """Return the input of a job, as JSON."""
-    return Step(("get_input", job_id), lambda raw: raw)
+    return Command(("get_input", job_id), lambda raw: raw)
 
 
-def get_steps(job_id: str) -> Step[tuple[str, dict[int, WorkflowStep]]]:
+def get_steps(job_id: str) -> Command[tuple[str, dict[int, Step]]]:
     """Return the input and the steps of a workflow."""
-    return Step(("get_steps", job_id), lambda raw: (raw[0], _steps(raw[1])))
+    return Command(("get_steps", job_id), lambda raw: (raw[0], _steps(raw[1])))
 
 
-def list_jobs(
-    state: JobState | None, kind: str | None, limit: int, cursor: str | None
-) -> Step[list[tuple[str, JobInfo]]]:
-    """Return the newest jobs that were created before `cursor`, each with its own."""
-    before = f"({int(cursor)}" if cursor else "+inf"
-    return Step(
-        ("list", "", state.value if state else "", kind or "", limit, before),
+def list_jobs(query: JobQuery) -> Command[list[tuple[str, JobInfo]]]:
+    """Return the newest jobs that were created before the cursor, each with its own."""
+    before = f"({int(query.cursor)}" if query.cursor else "+inf"
+    return Command(
+        ("list", "", query.state or "", query.kind or "", query.limit, before),
         lambda raw: [(created, _info(job_id, fields)) for job_id, created, *fields in raw],
     )
 
 
-def run(step: Step[T]) -> T:
-    """Do a step; raise `redis.RedisError` if Redis does not answer."""
+def run(command: Command[T]) -> T:
+    """Do a command; raise `redis.RedisError` if Redis does not answer."""
     redis: Any = connection()
     try:
-        answer = redis.evalsha(SHA, 1, prefix(), *step.args)
+        answer = redis.evalsha(SHA, 1, prefix(), *command.args)
     except NoScriptError:
-        answer = redis.eval(SCRIPT, 1, prefix(), *step.args)
-    return step.answer(answer)
+        answer = redis.eval(SCRIPT, 1, prefix(), *command.args)
+    return command.answer(answer)
 
 
 def enqueue(record: Record, due: float) -> JobInfo | bool:
@@ -324,16 +322,16 @@ def withdraw_all(
     ]
 
 
-def run_all(steps: Sequence[Step[Any]], redis: Redis | None = None) -> list[Any]:
-    """Send many steps at once, and return their answers, or errors, as Redis gave them."""
+def run_all(commands: Sequence[Command[Any]], redis: Redis | None = None) -> list[Any]:
+    """Send many commands at once, and return their answers, or errors, as Redis gave them."""
     pipeline = (redis or connection()).pipeline(transaction=False)
-    for step in steps:
-        pipeline.evalsha(SHA, 1, prefix(), *step.args)
+    for command in commands:
+        pipeline.evalsha(SHA, 1, prefix(), *command.args)
     answers: list[Any] = pipeline.execute(raise_on_error=False)
     again = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if again:
         (redis or connection()).script_load(SCRIPT)
-        for n, answer in zip(again, run_all([steps[n] for n in again], redis), strict=True):
+        for n, answer in zip(again, run_all([commands[n] for n in again], redis), strict=True):
             answers[n] = answer
     return answers
 
@@ -386,9 +384,9 @@ def _messages(raw: list[list[str]]) -> list[Message]:
     return [Message(*fields) for fields in raw]
 
 
-def _steps(raw: list[str]) -> dict[int, WorkflowStep]:
+def _steps(raw: list[str]) -> dict[int, Step]:
     pairs = zip(raw[::2], raw[1::2], strict=True)
-    return {int(number): WorkflowStep(**json.loads(step)) for number, step in sorted(pairs)}
+    return {int(number): Step(**json.loads(step)) for number, step in sorted(pairs)}
 
 
 def _progress(text: str | None) -> Progress | None:

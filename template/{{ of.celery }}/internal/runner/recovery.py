@@ -12,7 +12,8 @@ from celery import bootsteps
 from celery.worker import WorkController, state
 from redis import RedisError
 
-from internal.runner import celery_check, messages, queues, records
+from internal.config import get_settings
+from internal.runner import messages, queue_check, queues, records
 from internal.runner.liveness import alive_file
 from internal.runner.pool import Pool
 from internal.runner.records import Message
@@ -35,7 +36,7 @@ class Recovery(bootsteps.StartStopStep):
         super().__init__(worker, **kwargs)
         if worker.pool_cls is not Pool:
             raise SystemExit("Jobs need a pool of their own: leave --pool out of the command.")
-        for problem in celery_check.queue_names():
+        for problem in queue_check.unknown(get_settings()):
             _log.warning(problem)
         known: Any = worker.app.amqp.queues
         for queue in queues.taken():
@@ -114,11 +115,11 @@ class Sweep(threading.Thread):
     def _messages_wait(self) -> bool:
         return any(messages.waiting(self._broker(), queue) for queue in queues.taken())
 
-    def _do(self, step: records.Step[Any]) -> Any:
-        [answer] = records.run_all([step], self._redis)
+    def _do(self, command: records.Command[Any]) -> Any:
+        [answer] = records.run_all([command], self._redis)
         if isinstance(answer, RedisError):
             raise answer
-        return step.answer(answer)
+        return command.answer(answer)
 
     def _send(self, found: list[Message]) -> None:
         if found:

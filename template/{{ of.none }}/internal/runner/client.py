@@ -13,7 +13,7 @@ from internal.runner.definitions import Definition, named_jobs
 from internal.runner.durable import without_failures
 from internal.runner.errors import JobConflict, JobNotFound, KeyReused
 from internal.runner.pool import Pool, Run
-from internal.runner.states import ENDED, JobInfo, JobPage, JobState
+from internal.runner.states import ENDED, JobInfo, JobPage, JobQuery, JobState
 from internal.runner.watchdog import Watchdog
 
 REQUEST_LIMIT = 10_000
@@ -89,23 +89,19 @@ async def get(job_id: str) -> JobInfo:
     return _known(job_id).current()
 
 
-async def list_jobs(
-    *,
-    state: JobState | None = None,
-    kind: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> JobPage:
-    """Return at most `limit` jobs, the newest first; `cursor` is that of the page before."""
+async def list_jobs(query: JobQuery) -> JobPage:
+    """Return a page of jobs."""
     runs = list(reversed(_pool.runs.values()))
-    if cursor is not None:
+    if query.cursor is not None:
         ids = [run.info.id for run in runs]
-        runs = runs[ids.index(cursor) + 1 :] if cursor in ids else []
+        runs = runs[ids.index(query.cursor) + 1 :] if query.cursor in ids else []
     wanted = [
-        run for run in runs if state in (None, run.info.state) and kind in (None, run.info.kind)
+        run
+        for run in runs
+        if query.state in (None, run.info.state) and query.kind in (None, run.info.kind)
     ]
-    page = [run.current() for run in wanted[:limit]]
-    return JobPage(jobs=page, cursor=page[-1].id if len(wanted) > limit else None)
+    page = [run.current() for run in wanted[: query.limit]]
+    return JobPage(jobs=page, cursor=page[-1].id if len(wanted) > query.limit else None)
 
 
 async def cancel(job_id: str) -> JobInfo:

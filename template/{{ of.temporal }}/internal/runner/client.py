@@ -46,7 +46,7 @@ from internal.runner.errors import (
 from internal.runner.history import input_and_steps
 from internal.runner.queues import all_queues, task_queue
 from internal.runner.registry import registry
-from internal.runner.states import ENDED, JobInfo, JobPage, JobState, Progress
+from internal.runner.states import ENDED, JobInfo, JobPage, JobQuery, JobState, Progress
 
 IN_FLIGHT = 64
 """How many jobs `enqueue_many` enqueues at a time."""
@@ -195,31 +195,26 @@ async def get(job_id: str) -> JobInfo:
         return await _info(client, await _describe(client, job_id))
 
 
-async def list_jobs(
-    *,
-    state: JobState | None = None,
-    kind: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> JobPage:
-    """Return at most `limit` jobs; `cursor` is that of the page before.
+async def list_jobs(query: JobQuery) -> JobPage:
+    """Return a page of jobs; raise `EngineUnavailable`.
 
     Those that have not ended come first, then the others, the last that ended first. It takes no
     call for each job, so a list leaves out results, and the errors of native workflows; a job that
-    waits for a free worker is listed as running. Raises `EngineUnavailable`.
+    waits for a free worker is listed as running.
     """
     settings = get_settings()
     queues = ", ".join(_quoted(task_queue(settings, queue)) for queue in all_queues())
-    query = f"TaskQueue IN ({queues}) AND {_QUERIES[state].format(now=_now())}"
-    if kind is not None:
-        query += f" AND WorkflowType = {_quoted(kind)}"
-    token = _token(cursor) if cursor else None
-    if cursor and token is None:
+    filters = f"TaskQueue IN ({queues}) AND {_QUERIES[query.state].format(now=_now())}"
+    if query.kind is not None:
+        filters += f" AND WorkflowType = {_quoted(query.kind)}"
+    token = _token(query.cursor) if query.cursor else None
+    if query.cursor and token is None:
         return JobPage(jobs=[])
     jobs: list[JobInfo] = []
     async with _engine() as client:
-        while len(jobs) < limit:
-            pages = client.list_workflows(query, page_size=limit - len(jobs), next_page_token=token)
+        while len(jobs) < query.limit:
+            missing = query.limit - len(jobs)
+            pages = client.list_workflows(filters, page_size=missing, next_page_token=token)
             await pages.fetch_next_page()
             jobs += [
                 await _listed(execution)

@@ -15,12 +15,14 @@ from temporalio.worker import Worker
 
 from internal.config import Settings, get_settings
 from internal.logs import configure_logging
-from internal.runner import client, outbox
+from internal.runner import client, outbox, queue_check
 from internal.runner.connection import connect
 from internal.runner.health import Health
 from internal.runner.jobs_loop import jobs_loop
+from internal.runner.native import undefined_activities
+from internal.runner.registry import registry
 from internal.runner.schedules import update_schedules
-from internal.runner.worker import build_workers, check_jobs, check_native
+from internal.runner.worker import build_workers, check_native
 
 MIN_PAUSE = 0.25
 MAX_PAUSE = 2.0
@@ -29,18 +31,29 @@ MAX_PAUSE = 2.0
 _log = logging.getLogger(__name__)
 
 
-def check() -> int:
-    """Say what would keep jobs from running, without a server, and return the exit code."""
+def check(queues: Sequence[str] = ()) -> int:
+    """Say what would keep jobs from running, without a server, and return the exit code.
+
+    `queues` are those that the workers of a deployment take together.
+    """
+    left: list[str] = []
     try:
         settings = get_settings()
         configure_logging(settings)
-        problems = [*filter(None, [asyncio.run(check_native())]), *check_jobs(settings)]
+        problem = asyncio.run(check_native())
+        problems = [
+            *([problem] if problem else undefined_activities()),
+            *registry().problems,
+            *queue_check.unknown(settings, queues),
+            *(queue_check.not_taken(queues) if queues else ()),
+        ]
+        left = [] if queues else queue_check.left_to_others(settings)
     except ValidationError as error:
         problems = [str(error)]
     if problems:
         print("The worker is not complete:", *problems, sep="\n", file=sys.stderr)
         return 1
-    print("The worker is complete.", flush=True)
+    print("The worker is complete.", *left, sep="\n", flush=True)
     return 0
 
 

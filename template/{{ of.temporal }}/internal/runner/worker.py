@@ -20,7 +20,6 @@ from internal.runner.interceptor import ActivityInterceptor
 from internal.runner.native import native_activities, native_workflows
 from internal.runner.payloads import DATA_CONVERTER
 from internal.runner.queues import concurrency, queues_of_worker, task_queue
-from internal.runner.registry import registry
 from internal.runner.workflow import RunJob
 
 GRACE = timedelta(seconds=25)
@@ -91,12 +90,6 @@ async def check_native() -> str | None:
     except Exception as error:  # noqa: BLE001 - whatever it is that a file does as it is loaded
         return f"{type(error).__name__}: {error}\n{error.__cause__ or ''}".strip()
     return None
-
-
-def check_jobs(settings: Settings) -> list[str]:
-    """Return what is wrong with jobs, and which of them no worker takes, in sentences."""
-    known = registry()
-    return [*known.problems, *known.check_queues(queues_of_worker(settings))]
 
 
 async def _no_histories() -> AsyncIterator[WorkflowHistory]:

@@ -11,12 +11,19 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="check jobs and native code, without a server, and end"
     )
+    parser.add_argument(
+        "--queues",
+        nargs="+",
+        default=[],
+        metavar="QUEUE",
+        help="with --check: those that all workers of a deployment take together",
+    )
     arguments = parser.parse_args()
 
     # Here, because it takes a second to load, in which the worker may be told to stop.
     from internal.runner import supervisor
 
-    return supervisor.check() if arguments.check else supervisor.run()
+    return supervisor.check(arguments.queues) if arguments.check else supervisor.run()
 
 
 if __name__ == "__main__":
