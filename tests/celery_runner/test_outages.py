@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.kit.brokers import BROKERS
+from tests.kit.brokers import BROKERS, RabbitMQ
 from tests.kit.celery_project import Project, Refused
 from tests.kit.storm import Result, storm
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -18,10 +19,10 @@ def test_a_job_whose_worker_was_killed_runs_elsewhere_and_a_long_one_stays(
     project: Project,
 ) -> None:
     limit = 15 if project.broker is project.redis else 3
-    with project.worker("-n", "other@%h"):
+    with project.worker():
         long = project.enqueue("sleep", seconds=limit + 3)
         project.started(long)
-        with project.worker("-n", "victim@%h") as victim:
+        with project.worker() as victim:
             jobs = [project.enqueue("sleep", seconds=2) for _ in range(6)]
             for job_id in jobs:
                 project.started(job_id)
@@ -140,6 +141,32 @@ def test_what_was_recorded_while_redis_was_frozen_is_done_afterwards(project: Pr
             project.enqueue("sleep", key=f"frozen-{number}")
         for number in range(4):
             assert project.ended(f"sleep-frozen-{number}")["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("project", ["rabbitmq"], indirect=True)
+def test_while_rabbitmq_takes_nothing_for_lack_of_disk_space_the_api_says_so(
+    project: Project,
+) -> None:
+    assert isinstance(project.broker, RabbitMQ)
+    keys = [f"disk-{number}" for number in range(5)]
+    with project.worker():
+        project.ended(project.enqueue("sleep"))
+        project.broker.control("set_disk_free_limit", "900000GB")
+        try:
+            asked = time.monotonic()
+            assert project.ask("post_all", "sleep", keys) == [503] * 5
+            assert time.monotonic() - asked < 10
+            asked = time.monotonic()
+            with pytest.raises(Refused, match="NotEnqueued"):
+                project.ask("enqueue_many", "sleep", 0, 20)
+            assert time.monotonic() - asked < 10
+        finally:
+            project.broker.control("set_disk_free_limit", "50MB")
+        until(lambda: project.ask("post_all", "sleep", keys) == [202] * 5)
+        project.ask("enqueue_many", "sleep", 0, 20)
+        for key in [*keys, *map(str, range(20))]:
+            assert project.ended(f"sleep-{key}")["state"] == "succeeded"
+            assert len(project.runs(f"sleep-{key}")) == 1
 
 
 @pytest.mark.parametrize("broker", BROKERS)

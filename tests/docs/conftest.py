@@ -15,6 +15,7 @@ GUIDES = (
     "docs/jobs.md",
     "docs/database.md",
     "docs/production.md",
+    "docs/security.md",
     "docs/kubernetes.md",
 )
 

@@ -185,16 +185,17 @@ class RabbitMQ(Server):
 
     def refuse(self) -> None:
         """Take nothing new, as when the memory is used up."""
-        self._control("set_vm_memory_high_watermark", "absolute", "1MB")
+        self.control("set_vm_memory_high_watermark", "absolute", "1MB")
 
     def accept(self) -> None:
         """Take everything again."""
-        self._control("set_vm_memory_high_watermark", "0.9")
+        self.control("set_vm_memory_high_watermark", "0.9")
 
-    def _control(self, *words: str) -> None:
+    def control(self, *words: str) -> str:
+        """Return what a command to the server prints."""
         environment = os.environ | self.environment()
         program = Path(str(self.program())).with_name("rabbitmqctl")
-        run(program, *words, environment=environment, timeout=60)
+        return run(program, *words, environment=environment, timeout=60)
 
     def close(self) -> None:
         super().close()

@@ -153,10 +153,12 @@ class Project:
         until(lambda: len(self.runs(job_id)) >= times)
 
 
-def generate(folder: Path, broker: Server, redis: Redis, template: Path = ROOT) -> Project:
+def generate(
+    folder: Path, broker: Server, redis: Redis, template: Path = ROOT, name: str = "Sample"
+) -> Project:
     """Generate a project for a broker, with the jobs of `in_project/celery_faults.py`."""
     answer = "redis" if broker is redis else "rabbitmq"
-    answers: Answers = {"project_name": "Sample", "task_runner": "celery", "celery_broker": answer}
+    answers: Answers = {"project_name": name, "task_runner": "celery", "celery_broker": answer}
     render(folder, answers, template)
     migrate(folder)
     (folder / "tmp").mkdir()

@@ -208,7 +208,7 @@ async def test_a_worker_takes_only_the_queues_that_it_is_given(stack: Stack) -> 
             id=queue,
             task_queue=queue,
         )
-        for queue in (QUEUE, f"{QUEUE}-slow")
+        for queue in (QUEUE, f"{QUEUE}_slow")
     ]
     assert await done.result() is True
     assert (await waiting.describe()).status is WorkflowExecutionStatus.RUNNING

@@ -167,7 +167,7 @@ async def test_a_worker_takes_only_the_queues_that_it_is_given(
     async with AsyncExitStack() as running:
         [worker] = build_workers(temporal, settings)
         await running.enter_async_context(worker)
-        assert worker.task_queue == f"{own_queue.temporal_task_queue}-slow"
+        assert worker.task_queue == f"{own_queue.temporal_task_queue}_slow"
 
 
 @pytest.mark.parametrize("missing", ["server", "namespace"])

@@ -117,6 +117,11 @@ def lose_message() -> bool:
     return bool(channel.queue_purge(name) == 1)
 
 
+def ping() -> list[str]:
+    """Return the names of the workers that answer."""
+    return [name for answer in app.control.ping() for name in answer]
+
+
 def nothing() -> None:
     """Answer as soon as all is imported."""
 
@@ -126,7 +131,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     for command in (
         enqueue, enqueue_together, delay, delay_and_wait, job, jobs_of, cancel,
         retry, check, post_all, post_email, send_and_wait, send_again, waiting, lose_message,
-        nothing,
+        ping, nothing,
     )
 }  # fmt: skip
 

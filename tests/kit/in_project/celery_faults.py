@@ -44,6 +44,17 @@ class Sleep(Job):
         return "slept"
 
 
+class Aside(Job):
+    """Run in a queue of its own."""
+
+    kind = "aside"
+    policy = Policy(queue="slow")
+
+    async def run(self, ctx: JobContext) -> None:
+        """Do what the class says."""
+        note(ctx.key, "started")
+
+
 class Poison(Job):
     """Kill the process that runs it."""
 

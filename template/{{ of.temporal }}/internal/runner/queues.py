@@ -9,7 +9,8 @@ DEFAULT = "default"
 def task_queue(settings: Settings, queue: str) -> str:
     """Return the name of a queue's task queue."""
     prefix = settings.temporal_task_queue
-    return prefix if queue == DEFAULT else f"{prefix}-{queue}"
+    # Names of projects and queues have hyphens, so "shop-slow" could be another project.
+    return prefix if queue == DEFAULT else f"{prefix}_{queue}"
 
 
 def all_queues() -> list[str]:
