@@ -11,6 +11,7 @@ round; no worker runs. The medians of the rounds are printed, and of the rounds'
 
 import argparse
 import asyncio
+import hashlib
 import json
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.celery_throughput import cpu
 from tests.kit.brokers import BROKERS, redis_and_broker
@@ -30,12 +32,30 @@ from tests.kit.waiting import until
 
 IN_PROJECT = Path(__file__).with_name("in_project")
 
-SIDES = {
-    "generated project": ("api.main:app", "/jobs/email"),
-    "plain task, `def`": ("celery_plain_api:app", "/email"),
-    "plain task, `asyncio.to_thread`": ("celery_plain_api:app", "/email-to-thread"),
+TOKEN = "the-token-of-the-benchmark"
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "API_KEYS": f"benchmark:enqueue:{hashlib.sha256(TOKEN.encode()).hexdigest()}",
+    "RATE_LIMIT": "100000000/minute",
+    "SMTP_URL": "outbox:",
 }
-"""What is measured: an app for uvicorn, and the path that is posted to; the first is ours."""
+
+
+class Side(NamedTuple):
+    """An app for uvicorn, the path that is posted to, and whether it serves as in production."""
+
+    app: str
+    path: str
+    in_production: bool = False
+
+
+SIDES = {
+    "generated project": Side("api.main:app", "/jobs/email"),
+    "the same with keys and a rate limit": Side("api.main:app", "/jobs/email", True),
+    "plain task, `def`": Side("celery_plain_api:app", "/email"),
+    "plain task, `asyncio.to_thread`": Side("celery_plain_api:app", "/email-to-thread"),
+}
+"""What is measured, by its name; the first is ours."""
 
 BODY = json.dumps({"to": "ada@example.com", "subject": "Hello", "body": "Good to see you."})
 
@@ -69,14 +89,18 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         redis, broker = stack.enter_context(redis_and_broker(BROKERS[options.broker], folder))
         project = generate(folder / "sample", broker, redis)
-        apps = {app for app, _ in SIDES.values()}
-        served = {app: stack.enter_context(serve(app, project)) for app in sorted(apps)}
+        apps = {(side.app, side.in_production) for side in SIDES.values()}
+        served = {app: stack.enter_context(serve(*app, project)) for app in sorted(apps)}
         for number in range(-1, options.rounds):
             # The first round only warms up.
             requests = options.requests if number >= 0 else 500
             measured = [
-                asyncio.run(measure(*served[app], path, options.clients, requests))
-                for app, path in SIDES.values()
+                asyncio.run(
+                    measure(
+                        *served[side.app, side.in_production], side.path, options.clients, requests
+                    )
+                )
+                for side in SIDES.values()
             ]
             rounds += [measured] if number >= 0 else []
     print(f"{options.clients} clients, {options.requests} requests, {options.rounds} rounds\n")
@@ -105,10 +129,12 @@ def row(values: list[tuple[float, ...]], form: str) -> str:
 
 
 @contextmanager
-def serve(app: str, project: Project) -> Iterator[tuple[int, int]]:
+def serve(app: str, in_production: bool, project: Project) -> Iterator[tuple[int, int]]:
     """Serve an app in the project's folder, and yield the process's id and its port."""
     port = free_port()
     environment = project.environment | {"PYTHONPATH": f"{project.folder}:{IN_PROJECT}"}
+    if in_production:
+        environment |= PRODUCTION
     # As everywhere but in a few test environments, Python keeps what it compiled.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with (project.folder / f"{port}.log").open("wb") as log:
@@ -136,7 +162,7 @@ async def measure(pid: int, port: int, path: str, clients: int, requests: int) -
     """Let so many clients make so many requests in all, each one after the other."""
     request = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(BODY)}\r\n\r\n{BODY}"
+        f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(BODY)}\r\n\r\n{BODY}"
     ).encode()
     waiting = iter(range(requests))
     times: list[float] = []

@@ -1,5 +1,6 @@
 """Who may use the API, how much of it, and what its answers give away."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -196,6 +197,14 @@ async def test_too_many_requests_are_told_when_to_come_back() -> None:
         assert (await ask("billing")).status_code == 404
         assert [(await ask(None)).status_code for _ in range(4)] == [401, 401, 401, 429]
         assert (await ask(None, "/livez")).status_code == 200
+
+
+async def test_requests_in_the_same_moment_are_counted_one_by_one() -> None:
+    transport = ASGITransport(production(rate_limit="3/day"))
+    headers = {"Authorization": f"Bearer {TOKENS['sender']}"}
+    async with AsyncClient(transport=transport, base_url="http://testserver") as client:
+        answers = await asyncio.gather(*(client.get("/", headers=headers) for _ in range(9)))
+    assert sorted(answer.status_code for answer in answers) == [404] * 3 + [429] * 6
 
 
 @pytest.mark.parametrize(
