@@ -149,6 +149,7 @@ def test_while_rabbitmq_takes_nothing_for_lack_of_disk_space_the_api_says_so(
 ) -> None:
     assert isinstance(project.broker, RabbitMQ)
     keys = [f"disk-{number}" for number in range(5)]
+    many = [f"many-{number}" for number in range(20)]
     with project.worker():
         project.ended(project.enqueue("sleep"))
         project.broker.control("set_disk_free_limit", "900000GB")
@@ -158,13 +159,13 @@ def test_while_rabbitmq_takes_nothing_for_lack_of_disk_space_the_api_says_so(
             assert time.monotonic() - asked < 10
             asked = time.monotonic()
             with pytest.raises(Refused, match="NotEnqueued"):
-                project.ask("enqueue_many", "sleep", 0, 20)
+                project.ask("enqueue_many", "sleep", many)
             assert time.monotonic() - asked < 10
         finally:
             project.broker.control("set_disk_free_limit", "50MB")
         until(lambda: project.ask("post_all", "sleep", keys) == [202] * 5)
-        project.ask("enqueue_many", "sleep", 0, 20)
-        for key in [*keys, *map(str, range(20))]:
+        project.ask("enqueue_many", "sleep", many)
+        for key in [*keys, *many]:
             assert project.ended(f"sleep-{key}")["state"] == "succeeded"
             assert len(project.runs(f"sleep-{key}")) == 1
 

@@ -30,6 +30,11 @@ def enqueue(kind: str, key: str | None = None, **fields: Any) -> str:
     return asyncio.run(runner.enqueue(definition, key=key)).id
 
 
+def enqueue_many(kind: str, keys: list[str]) -> None:
+    """Enqueue a job of a kind under each key, in one call."""
+    asyncio.run(runner.enqueue_many(dict.fromkeys(keys, registry().kinds[kind]())))
+
+
 def enqueue_together(kind: str, number: int) -> list[str]:
     """Enqueue so many jobs of a kind by calls at the same time, and return their ids."""
 
@@ -129,7 +134,7 @@ def nothing() -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
-        enqueue, enqueue_together, delay, delay_and_wait, job, jobs_of, cancel,
+        enqueue, enqueue_many, enqueue_together, delay, delay_and_wait, job, jobs_of, cancel,
         retry, check, post_all, post_email, send_and_wait, send_again, waiting, lose_message,
         ping, nothing,
     )
