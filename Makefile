@@ -1,4 +1,5 @@
 RUNNER ?= temporal
+DATABASE ?= sqlite
 PYTHON ?= python3
 
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
@@ -12,7 +13,8 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 .PHONY: help demo test fast lint coverage docs
 
 help:
-	@echo "make demo [RUNNER=temporal|celery|none]   generate a project and see it do one job"
+	@echo "make demo [RUNNER=temporal|celery|none] [DATABASE=sqlite|postgresql]"
+	@echo "                                         generate a project and see it do one job"
 	@echo "make test                                 the whole test suite"
 	@echo "make fast                                 the tests that start no engine"
 	@echo "make lint                                 ruff and mypy"
@@ -20,7 +22,7 @@ help:
 	@echo "make docs                                 the documentation as a site, in site/"
 
 demo: .venv/.ready
-	@.venv/bin/python -m scripts.demo $(RUNNER)
+	@.venv/bin/python -m scripts.demo $(RUNNER) $(DATABASE)
 
 test: .venv/.ready
 	$(PYTEST)

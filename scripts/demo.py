@@ -1,6 +1,6 @@
 """Generate a project, start its development stack, and let it do one job.
 
-Usage: python -m scripts.demo [temporal|celery|none]
+Usage: python -m scripts.demo [temporal|celery|none] [sqlite|postgresql]
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.kit import processes
 from tests.kit.ports import free_port
 from tests.kit.processes import user_environment
-from tests.kit.repository import LICH, PYTHON_VERSION, ROOT, RUNNERS, find_tool
+from tests.kit.repository import DATABASES, LICH, PYTHON_VERSION, ROOT, RUNNERS, find_tool
 from tests.kit.waiting import until
 from tests.kit.web import request, status
 
@@ -43,17 +43,19 @@ def main() -> int:
     """Run the steps in turn, and say which one failed."""
     parser = argparse.ArgumentParser(description="Generate a project and see it do one job.")
     parser.add_argument("runner", nargs="?", default="temporal", choices=RUNNERS)
-    runner: str = parser.parse_args().runner
+    parser.add_argument("database", nargs="?", default="sqlite", choices=DATABASES)
+    options = parser.parse_args()
+    runner, database = str(options.runner), str(options.database)
     # The stop signal of a supervisor ends the demonstration as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     step = ""
     try:
         step = say("1/5", "generating a project with `lich init`")
-        project = generate(runner)
+        project = generate(runner, database)
         step = say("2/5", "installing it")
         install(project)
         step = say("3/5", "starting its development stack")
-        with stack(project, runner) as running:
+        with stack(project, runner, database) as running:
             step = say("4/5", "posting one job to its API")
             job = do_one_job(running)
             step = say("5/5", "stopping everything")
@@ -77,12 +79,13 @@ def say(number: str, what: str) -> str:
     return f"{number} ({what})"
 
 
-def generate(runner: str) -> Path:
+def generate(runner: str, database: str) -> Path:
     """Make a project in a fresh folder below `demo/`."""
-    names = [runner, *(f"{runner}-{number}" for number in range(2, 1000))]
+    name = runner if database == "sqlite" else f"{runner}-{database}"
+    names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
     project = next(path for name in names if not (path := ROOT / "demo" / name).exists())
-    python_version = f"python_version={PYTHON_VERSION}"
-    run(*LICH, "init", project, "-t", runner, "-l", "-d", python_version, cwd=ROOT)
+    answers = ("-d", f"python_version={PYTHON_VERSION}", "-d", f"database={database}")
+    run(*LICH, "init", project, "-t", runner, "-l", *answers, cwd=ROOT)
     return project
 
 
@@ -112,7 +115,7 @@ def run(*command: str | Path, cwd: Path) -> None:
 
 
 @contextmanager
-def stack(project: Path, runner: str) -> Iterator[Stack]:
+def stack(project: Path, runner: str, database: str) -> Iterator[Stack]:
     """Run the project's own `honcho start`, and stop all of it at the end."""
     api_port = free_port(8000)
     ui = None
@@ -128,6 +131,8 @@ def stack(project: Path, runner: str) -> Iterator[Stack]:
         port = free_port(6379)
         environment["CELERY_BROKER_URL"] = f"redis://127.0.0.1:{port}/0"
         environment["CELERY_RESULT_BACKEND"] = f"redis://127.0.0.1:{port}/1"
+    if database == "postgresql":
+        environment["DATABASE_URL"] = f"postgresql://demo@127.0.0.1:{free_port(5432)}/demo"
     log = project / "data/honcho.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as output:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.answers import EVERY_RUNNER, Answers, name_of
 from tests.kit.processes import processes_in, run, user_environment
-from tests.kit.repository import LICH, PYTHON_VERSION, ROOT, RUNNERS, tool
+from tests.kit.repository import LICH, PYTHON_VERSION, ROOT, tool
 from tests.kit.trees import git
 
 pytestmark = pytest.mark.slow
@@ -39,10 +39,15 @@ def test_a_new_project_passes_its_own_checks(answers: Answers, tmp_path: Path) -
     assert git(project, "status", "--porcelain") == "?? uv.lock"
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_the_demonstration_ends_with_the_finished_job_and_leaves_no_process(runner: str) -> None:
+@pytest.mark.parametrize(
+    ("runner", "database"),
+    [("temporal", "sqlite"), ("celery", "postgresql"), ("none", "sqlite")],
+)
+def test_the_demonstration_ends_with_the_finished_job_and_leaves_no_process(
+    runner: str, database: str
+) -> None:
     before = set((ROOT / "demo").glob("*"))
-    output = run(sys.executable, "-m", "scripts.demo", runner, cwd=ROOT)
+    output = run(sys.executable, "-m", "scripts.demo", runner, database, cwd=ROOT)
     [project] = set((ROOT / "demo").glob("*")) - before
     try:
         assert '"state": "succeeded"' in output

@@ -220,6 +220,22 @@ WORDS = {
 }
 
 
+WORDS_OF_DATABASES = {
+    "sqlite": r"postgres|asyncpg|5432",
+    # An option of Temporal's server of development, which keeps its own records in such a file.
+    "postgresql": r"sqlite(?!-pragma)|app\.db",
+}
+"""What a project must not mention, by its database."""
+
+ABOUT_THE_OTHER_DATABASE = {
+    "deploy/kubernetes/data.yaml",
+    "docs/database.md",
+    "docs/kubernetes.md",
+    "docs/workers.md",
+    "internal/from_sqlite.py",
+}
+"""What tells the way from one database to the other."""
+
 UNCHECKED = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
@@ -301,6 +317,17 @@ def test_nothing_of_another_runner_is_there(project: Path, answers: Answers) -> 
         path: sorted({found.group() for found in foreign.finditer(f"{path}\n{text}")})
         for path, text in text_files(project).items()
         if foreign.search(f"{path}\n{text}")
+    }
+    assert traces == {}
+
+
+def test_nothing_of_the_other_database_is_there(project: Path, answers: Answers) -> None:
+    foreign = re.compile(WORDS_OF_DATABASES[str(answers["database"])], re.IGNORECASE)
+    texts = text_files(project)
+    traces = {
+        path: sorted(set(foreign.findall(f"{path}\n{text}")))
+        for path, text in texts.items()
+        if path not in ABOUT_THE_OTHER_DATABASE and foreign.search(f"{path}\n{text}")
     }
     assert traces == {}
 

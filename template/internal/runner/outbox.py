@@ -240,7 +240,7 @@ async def _enqueue_row(row: OutboxJob, enqueue: Enqueue) -> JobInfo:
     if definition is None:
         raise LookupError(f"this process knows no job of the kind {row.kind!r}")
     job = definition.model_validate_json(row.input)
-    # SQLite keeps no time zone; all times are in UTC.
+    # Not every database keeps the time zone; all times are in UTC.
     at = row.at.replace(tzinfo=UTC) if row.at and row.at.tzinfo is None else row.at
     return await enqueue(job, key=row.key, at=at, enqueued_by=row.enqueued_by)
 
