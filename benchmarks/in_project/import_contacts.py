@@ -5,17 +5,16 @@ import json
 import resource
 import sys
 import time
-from pathlib import Path
 
 from internal.config import get_settings
 from internal.services.contacts import import_contacts
 
 
 async def main() -> None:
-    """Import the file whose path is given."""
+    """Import the file whose place in the storage is given."""
     done, longest, last = 0, 0.0, time.perf_counter()
     begun = last
-    async for rows, _total in import_contacts(Path(sys.argv[1]), "benchmark", get_settings()):
+    async for rows, _total in import_contacts(sys.argv[1], "benchmark", get_settings()):
         done = rows
         longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
     usage = resource.getrusage(resource.RUSAGE_SELF)

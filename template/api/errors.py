@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from internal.database import DatabaseUnavailable
 from internal.runner import EngineUnavailable, JobConflict, JobNotFound, KeyReused, NotEnqueued
+from internal.storage import StorageUnavailable
 
 SHOWN = 20
 """How many problems of a request are named."""
@@ -72,6 +73,7 @@ STATUS_CODES: dict[type[Exception], int] = {
     KeyReused: 422,
     DatabaseUnavailable: 503,
     EngineUnavailable: 503,
+    StorageUnavailable: 503,
 }
 
 _OWN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,49}")

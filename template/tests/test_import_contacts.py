@@ -21,10 +21,16 @@ ENDLESS = 300_000
 """Rows of an import that is stopped long before it has done them all."""
 
 
+def imports_folder() -> Path:
+    """Return where the files to import are while there is no `STORAGE_URL`."""
+    folder = get_settings().data_dir / "imports"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def contacts_file(rows: int) -> str:
     """Put a CSV file into the imports folder, and return its name."""
-    folder = get_settings().imports_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = imports_folder()
     name = uuid4().hex
     with (folder / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -37,7 +43,7 @@ def contacts_file(rows: int) -> str:
 
 def shorten(file: str, rows: int) -> None:
     """Leave only the first rows of a file."""
-    path = get_settings().imports_dir / file
+    path = imports_folder() / file
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[: 1 + rows]))
 
@@ -80,8 +86,7 @@ def test_whoever_asks_for_it_gets_one_message_at_the_end(
 
 
 def test_what_is_no_file_is_refused_without_the_name_of_its_folder(client: TestClient) -> None:
-    imports = get_settings().imports_dir
-    imports.mkdir(parents=True, exist_ok=True)
+    imports = imports_folder()
     pipe, folder = f"{uuid4().hex}.csv", f"{uuid4().hex}.csv"
     os.mkfifo(imports / pipe)
     (imports / folder).mkdir()
@@ -93,7 +98,7 @@ def test_what_is_no_file_is_refused_without_the_name_of_its_folder(client: TestC
 
 def test_a_failed_import_is_listed_and_goes_on_after_its_last_row(client: TestClient) -> None:
     file = contacts_file(rows=3)
-    path = get_settings().imports_dir / file
+    path = imports_folder() / file
     good = path.read_text()
     path.write_text(good.replace("2-", "2 is not an address "))
     job_id = post(client, "import", {"file": file})
@@ -134,6 +139,6 @@ def test_a_running_import_can_be_cancelled_and_resumed(client: TestClient) -> No
     assert imported(file) == done + 10
 
 
-@pytest.mark.parametrize("file", ["", "../secrets.csv", "/etc/passwd"])
+@pytest.mark.parametrize("file", ["", "../secrets.csv", "/etc/passwd", "a\nb.csv", "..\\a.csv"])
 def test_a_path_outside_of_the_imports_folder_is_refused(client: TestClient, file: str) -> None:
     assert client.post("/jobs/import", json={"file": file}).status_code == 422

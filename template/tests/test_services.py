@@ -81,6 +81,16 @@ async def test_an_absent_mail_server_may_come_back(settings: Settings) -> None:
         await send_email("a@example.com", "Hi", "", key="k4", settings=absent)
 
 
+FILE = "imports/contacts.csv"
+
+
+def stored(settings: Settings) -> Path:
+    """Return where a file is while there is no `STORAGE_URL`."""
+    path = settings.data_dir / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -92,65 +102,61 @@ async def test_an_absent_mail_server_may_come_back(settings: Settings) -> None:
     ],
 )
 async def test_a_bad_file_is_refused_with_the_place(
-    settings: Settings, tmp_path: Path, content: bytes, problem: str
+    settings: Settings, content: bytes, problem: str
 ) -> None:
-    path = tmp_path / "contacts.csv"
-    path.write_bytes(content)
+    stored(settings).write_bytes(content)
     with pytest.raises(InvalidFile, match=problem):
-        async for _ in import_contacts(path, "import-1", settings):
+        async for _ in import_contacts(FILE, "import-1", settings):
             pass
 
 
 async def test_a_missing_file_is_refused(settings: Settings) -> None:
-    with pytest.raises(InvalidFile, match=r"no file missing\.csv"):
-        async for _ in import_contacts(Path("missing.csv"), "import-1", settings):
+    with pytest.raises(InvalidFile, match=r"no file contacts\.csv in the imports"):
+        async for _ in import_contacts(FILE, "import-1", settings):
             pass
 
 
-def write_contacts(path: Path, rows: int) -> None:
-    path.write_text("email,name\n" + "".join(f"{n}@example.com,{n}\n" for n in range(rows)))
+def write_contacts(settings: Settings, rows: int) -> None:
+    lines = "".join(f"{n}@example.com,{n}\n" for n in range(rows))
+    stored(settings).write_text(f"email,name\n{lines}")
 
 
 async def test_an_import_goes_on_where_it_was_stopped(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contacts, "BATCH", 4)
-    path = tmp_path / "contacts.csv"
-    write_contacts(path, rows=10)
-    first = import_contacts(path, "import-1", settings)
+    write_contacts(settings, rows=10)
+    first = import_contacts(FILE, "import-1", settings)
     async for done, _ in first:
         if done == 4:
             break
     await first.aclose()
 
-    rest = [progress async for progress in import_contacts(path, "import-1", settings)]
+    rest = [progress async for progress in import_contacts(FILE, "import-1", settings)]
     assert rest == [(4, 10), (8, 10), (10, 10)]
 
 
 async def test_an_import_goes_on_after_its_last_row_in_a_file_that_was_edited(
-    settings: Settings, tmp_path: Path
+    settings: Settings,
 ) -> None:
-    path = tmp_path / "contacts.csv"
+    path = stored(settings)
     path.write_text('email,name\na@example.com,"Ada\nL."\nb@example.com,B\nnobody,N\n')
     with pytest.raises(InvalidFile, match="row 3, email"):
-        async for _ in import_contacts(path, "import-1", settings):
+        async for _ in import_contacts(FILE, "import-1", settings):
             pass
     path.write_text('email,name\na@example.com,A\nb@example.com,B\nc@example.com,"C\nC"\n')
 
-    rest = [progress async for progress in import_contacts(path, "import-1", settings)]
+    rest = [progress async for progress in import_contacts(FILE, "import-1", settings)]
     assert rest == [(2, 3), (3, 3)]
     async with transaction(settings) as session:
         names = await session.execute(select(Contact.name).order_by(Contact.email))
     assert names.scalars().all() == ["Ada\nL.", "B", "C\nC"]
 
 
-async def test_a_row_is_done_once_even_by_two_runs_at_once(
-    settings: Settings, tmp_path: Path
-) -> None:
-    path = tmp_path / "contacts.csv"
-    write_contacts(path, rows=2)
-    first = import_contacts(path, "import-1", settings)
-    second = import_contacts(path, "import-1", settings)
+async def test_a_row_is_done_once_even_by_two_runs_at_once(settings: Settings) -> None:
+    write_contacts(settings, rows=2)
+    first = import_contacts(FILE, "import-1", settings)
+    second = import_contacts(FILE, "import-1", settings)
     await anext(first)
     await anext(second)
 

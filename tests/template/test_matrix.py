@@ -83,6 +83,7 @@ COMMON = {
     "internal/services/contacts.py",
     "internal/services/email.py",
     "internal/services/retention.py",
+    "internal/storage.py",
     "migrations/app/0001_start.py",
     "migrations/env.py",
     "migrations/script.py.mako",

@@ -11,6 +11,9 @@ from internal.jobs.send_email import SendEmail
 from internal.runner import Job, JobContext, Policy
 from internal.services.contacts import import_contacts
 
+IMPORTS = "imports"
+"""The folder of the storage in which files are looked for."""
+
 
 class Imported(BaseModel):
     """How much of the file is imported."""
@@ -19,7 +22,7 @@ class Imported(BaseModel):
 
 
 class ImportContacts(Job):
-    """Import a CSV file with the columns `email` and `name` from the imports folder."""
+    """Import a CSV file with the columns `email` and `name` of the storage."""
 
     kind = "import"
     policy = Policy(timeout=timedelta(hours=1), attempts=20)
@@ -27,8 +30,8 @@ class ImportContacts(Job):
     file: str = Field(
         min_length=1,
         max_length=200,
-        pattern=r"^[^./\\\x00][^/\\\x00]*$",
-        description="The name of a file in the imports folder.",
+        pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$",
+        description="The name of a file in the folder `imports` of the storage.",
         examples=["contacts.csv"],
     )
     notify: EmailStr | None = Field(default=None, description="Who is told when it is done.")
@@ -43,7 +46,7 @@ class ImportContacts(Job):
                 email = SendEmail(to=self.notify, subject="Your import is done", body=body)
                 await ctx.enqueue(email, session=session)
 
-        batches = import_contacts(settings.imports_dir / self.file, ctx.key, settings, tell)
+        batches = import_contacts(f"{IMPORTS}/{self.file}", ctx.key, settings, tell)
         async with aclosing(batches):
             async for done, total in batches:
                 ctx.report(done, total)

@@ -2,26 +2,29 @@
 
 import asyncio
 import csv
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import PurePosixPath
 
 from pydantic import BaseModel, EmailStr, ValidationError
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from internal import storage
 from internal.config import Settings
 from internal.database import insert, transaction
 from internal.errors import PermanentError
 from internal.models.contacts import Contact, Import
+from internal.storage import StoredFile
 
 BATCH = 2_000
 """How many rows are committed together."""
+
+HEADER_BLOCK = 8 * 1024
+"""How many bytes of a file are read at once to know its columns."""
 
 MAX_LINE = 1_000_000
 """How many bytes a line may have: a file that is no CSV may be one line."""
@@ -65,9 +68,9 @@ Finish = Callable[[AsyncSession], Awaitable[object]]
 
 
 async def import_contacts(
-    path: Path, import_id: str, settings: Settings, finish: Finish | None = None
+    path: str, import_id: str, settings: Settings, finish: Finish | None = None
 ) -> AsyncGenerator[tuple[int, int]]:
-    """Import the file's rows in batches, and yield the rows done and their total after each.
+    """Import a stored file's rows in batches, and yield the rows done and their total after each.
 
     Rows and the count of those that are done are committed together, so an import that was stopped
     at any moment goes on, under the same `import_id`, after its last row. With the last rows,
@@ -76,15 +79,17 @@ async def import_contacts(
     Raises `InvalidFile` at the first row that cannot be imported; the rows before it stay.
     Raises `ImportTakenOver` if the same import is done twice at once: each row is done by one.
     """
-    place, total = await _begin(path, import_id, settings)
+    file = await asyncio.to_thread(_find, path, settings)
+    place, total = await _begin(file, import_id, settings)
     yield place.rows, total
-    batch = await asyncio.to_thread(_read, path, place)
+    rows = await asyncio.to_thread(_open, file, settings, place.offset)
+    batch = await asyncio.to_thread(_read, rows, place)
     while batch.contacts:
         # The next batch is read while this one is written.
-        reading = asyncio.create_task(asyncio.to_thread(_read, path, batch.end))
+        reading = asyncio.create_task(asyncio.to_thread(_read, rows, batch.end))
         try:
             last = batch.end.rows >= total
-            await _write(path, import_id, place, batch, settings, finish if last else None)
+            await _write(file, import_id, place, batch, settings, finish if last else None)
             place = batch.end
             yield place.rows, total
             if batch.problem:
@@ -99,15 +104,15 @@ async def import_contacts(
             await finish(session)
 
 
-async def _begin(path: Path, import_id: str, settings: Settings) -> tuple[Place, int]:
+async def _begin(file: StoredFile, import_id: str, settings: Settings) -> tuple[Place, int]:
     """Return where the import begins or goes on, and the number of all rows."""
-    version = await asyncio.to_thread(_version, path)
     async with transaction(settings, read_only=True) as session:
         begun = await session.get(Import, import_id)
-    if begun and begun.file_version == version:
+    if begun and begun.file_version == file.version:
         return Place(begun.rows_done, begun.position), begun.rows_total
-    place, total = await asyncio.to_thread(_survey, path, begun.rows_done if begun else 0)
-    known = {"position": place.offset, "rows_total": total, "file_version": version}
+    done = begun.rows_done if begun else 0
+    place, total = await asyncio.to_thread(_survey, file, settings, done)
+    known = {"position": place.offset, "rows_total": total, "file_version": file.version}
     begin = insert(Import).values(id=import_id, rows_done=place.rows, **known)
     begin = begin.on_conflict_do_update(
         index_elements=[Import.id], set_=known, where=Import.rows_done == place.rows
@@ -118,7 +123,7 @@ async def _begin(path: Path, import_id: str, settings: Settings) -> tuple[Place,
 
 
 async def _write(
-    path: Path,
+    file: StoredFile,
     import_id: str,
     begin: Place,
     batch: Batch,
@@ -139,59 +144,67 @@ async def _write(
     async with transaction(settings) as session:
         connection = await session.connection()
         if not (await connection.execute(count)).rowcount:
-            raise ImportTakenOver(f"Another run has done row {begin.rows + 1} of {path.name}.")
+            raise ImportTakenOver(f"Another run has done row {begin.rows + 1} of {_name(file)}.")
         await connection.execute(contacts, rows)
         if finish:
             await finish(session)
 
 
-def _version(path: Path) -> str:
-    """Return what is another one when the file has changed."""
-    with _opened(path) as file:
-        status = os.fstat(file.fileno())
-        return f"{status.st_size}-{status.st_mtime_ns}"
+def _find(path: str, settings: Settings) -> StoredFile:
+    """Look the file up."""
+    try:
+        return storage.find(path, settings)
+    except FileNotFoundError as error:
+        place = PurePosixPath(path)
+        raise InvalidFile(
+            f"There is no file {place.name} in the {place.parent.name} folder."
+        ) from error
 
 
-def _survey(path: Path, done: int) -> tuple[Place, int]:
+def _survey(file: StoredFile, settings: Settings, done: int) -> tuple[Place, int]:
     """Return the place after so many rows, and count all of them."""
-    with _opened(path) as file:
-        rows = Rows(file)
+    with _reading(file):
+        rows = Rows(file, settings)
         done = sum(1 for _ in islice(rows, done))
         place = Place(done, rows.offset)
         return place, done + sum(1 for _ in rows)
 
 
-def _read(path: Path, begin: Place) -> Batch:
+def _open(file: StoredFile, settings: Settings, offset: int) -> "Rows":
+    with _reading(file):
+        return Rows(file, settings, offset)
+
+
+def _read(rows: "Rows", begin: Place) -> Batch:
     """Return the next rows, up to the first that cannot be imported."""
     contacts: list[ContactRow] = []
     end, problem = begin, None
-    with _opened(path) as file:
-        rows = Rows(file, begin.offset)
+    with _reading(rows.file):
         for row in islice(rows, BATCH):
             try:
                 contacts.append(ContactRow.model_validate(dict(zip(rows.names, row, strict=False))))
             except ValidationError as error:
-                problem = _invalid_row(path, end.rows + 1, error)
+                problem = _invalid_row(rows.file, end.rows + 1, error)
                 break
             end = Place(end.rows + 1, rows.offset)
     return Batch(contacts, end, problem)
 
 
 class Rows:
-    """The rows of an opened CSV file, which knows at which offset the next one begins."""
+    """The rows of a CSV file, which knows at which offset the next one begins."""
 
-    def __init__(self, file: BinaryIO, offset: int = 0) -> None:
+    def __init__(self, file: StoredFile, settings: Settings, offset: int = 0) -> None:
+        self.file = file
         self.offset = 0
-        self._file = file
+        self._content = storage.open_file(file, settings, block=HEADER_BLOCK)
         self._rows = csv.reader(self._lines(), strict=True)
         self.names = next(self._rows, [])
         missing = {"email", "name"} - set(self.names)
         if missing:
             columns = " and ".join(sorted(missing))
-            raise InvalidFile(f"{Path(file.name).name} lacks the column {columns}.")
-        if offset:
-            file.seek(offset)
-            self.offset = offset
+            raise InvalidFile(f"{_name(file)} lacks the column {columns}.")
+        self.offset = max(offset, self.offset)
+        self._content = storage.open_file(file, settings, start=self.offset)
 
     def __iter__(self) -> Iterator[list[str]]:
         """Return the rows that follow; lines that are empty are none."""
@@ -199,7 +212,7 @@ class Rows:
 
     def _lines(self) -> Iterator[str]:
         encoding = "utf-8-sig"
-        while line := self._file.readline(MAX_LINE):
+        while line := self._content.readline(MAX_LINE):
             if len(line) == MAX_LINE:
                 raise csv.Error(f"a line has more than {MAX_LINE} bytes")
             self.offset += len(line)
@@ -208,18 +221,19 @@ class Rows:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    if not path.is_file():
-        raise InvalidFile(f"There is no file {path.name} in the imports folder.")
+def _reading(file: StoredFile) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise InvalidFile(f"{path.name} cannot be read: {error.strerror}.") from error
+        yield
+    except FileNotFoundError as error:
+        raise InvalidFile(f"{_name(file)} is no longer there.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidFile(f"{path.name} cannot be read as CSV: {error}.") from error
+        raise InvalidFile(f"{_name(file)} cannot be read as CSV: {error}.") from error
 
 
-def _invalid_row(path: Path, number: int, error: ValidationError) -> InvalidFile:
+def _name(file: StoredFile) -> str:
+    return PurePosixPath(file.path).name
+
+
+def _invalid_row(file: StoredFile, number: int, error: ValidationError) -> InvalidFile:
     problem = error.errors()[0]
-    return InvalidFile(f"{path.name}, row {number}, {problem['loc'][0]}: {problem['msg']}.")
+    return InvalidFile(f"{_name(file)}, row {number}, {problem['loc'][0]}: {problem['msg']}.")
