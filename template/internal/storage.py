@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, cast
 from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import BaseError, PreconditionError
-from obstore.store import LocalStore, from_url
+from obstore.store import LocalStore, ObjectStore, from_url
 
 from internal.config import Settings
 from internal.errors import Unavailable
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-    from obstore.store import ObjectStore
 
 BLOCK = 1024 * 1024
 """How many bytes of a file are read by one request."""
@@ -84,7 +80,7 @@ def open_file(
 class _Ranges(io.RawIOBase):
     """A file of which every read is one request."""
 
-    def __init__(self, store: "ObjectStore", file: StoredFile, start: int) -> None:
+    def __init__(self, store: ObjectStore, file: StoredFile, start: int) -> None:
         self._store = store
         self._file = file
         self._position = start
@@ -92,7 +88,7 @@ class _Ranges(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         wanted = memoryview(buffer).cast("B")
         end = min(self._position + len(wanted), self._file.size)
         if end <= self._position:
@@ -108,14 +104,14 @@ class _Ranges(io.RawIOBase):
         return len(content)
 
 
-def _store_of(settings: Settings) -> "ObjectStore":
+def _store_of(settings: Settings) -> ObjectStore:
     if settings.storage_url is None:
         return _store(settings.data_dir.absolute().as_uri())
     return _store(str(settings.storage_url))
 
 
 @cache
-def _store(url: str) -> "ObjectStore":
+def _store(url: str) -> ObjectStore:
     """Open the storage; the credentials of a bucket come from the environment."""
     try:
         if url.startswith("file:"):

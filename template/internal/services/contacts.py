@@ -63,6 +63,36 @@ class Batch:
     """Why the row that follows them cannot be imported."""
 
 
+class Rows:
+    """The rows of a CSV file, which knows at which offset the next one begins."""
+
+    def __init__(self, file: StoredFile, settings: Settings, offset: int = 0) -> None:
+        self.file = file
+        self.offset = 0
+        self._content = storage.open_file(file, settings, block=HEADER_BLOCK)
+        self._rows = csv.reader(self._lines(), strict=True)
+        self.names = next(self._rows, [])
+        missing = {"email", "name"} - set(self.names)
+        if missing:
+            columns = " and ".join(sorted(missing))
+            raise InvalidFile(f"{_name(file)} lacks the column {columns}.")
+        self.offset = max(offset, self.offset)
+        self._content = storage.open_file(file, settings, start=self.offset)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Return the rows that follow; lines that are empty are none."""
+        return filter(None, self._rows)
+
+    def _lines(self) -> Iterator[str]:
+        encoding = "utf-8-sig"
+        while line := self._content.readline(MAX_LINE):
+            if len(line) == MAX_LINE:
+                raise csv.Error(f"a line has more than {MAX_LINE} bytes")
+            self.offset += len(line)
+            yield line.decode(encoding)
+            encoding = "utf-8"
+
+
 Finish = Callable[[AsyncSession], Awaitable[object]]
 """What else is done in the transaction that ends an import."""
 
@@ -170,12 +200,12 @@ def _survey(file: StoredFile, settings: Settings, done: int) -> tuple[Place, int
         return place, done + sum(1 for _ in rows)
 
 
-def _open(file: StoredFile, settings: Settings, offset: int) -> "Rows":
+def _open(file: StoredFile, settings: Settings, offset: int) -> Rows:
     with _reading(file):
         return Rows(file, settings, offset)
 
 
-def _read(rows: "Rows", begin: Place) -> Batch:
+def _read(rows: Rows, begin: Place) -> Batch:
     """Return the next rows, up to the first that cannot be imported."""
     contacts: list[ContactRow] = []
     end, problem = begin, None
@@ -188,36 +218,6 @@ def _read(rows: "Rows", begin: Place) -> Batch:
                 break
             end = Place(end.rows + 1, rows.offset)
     return Batch(contacts, end, problem)
-
-
-class Rows:
-    """The rows of a CSV file, which knows at which offset the next one begins."""
-
-    def __init__(self, file: StoredFile, settings: Settings, offset: int = 0) -> None:
-        self.file = file
-        self.offset = 0
-        self._content = storage.open_file(file, settings, block=HEADER_BLOCK)
-        self._rows = csv.reader(self._lines(), strict=True)
-        self.names = next(self._rows, [])
-        missing = {"email", "name"} - set(self.names)
-        if missing:
-            columns = " and ".join(sorted(missing))
-            raise InvalidFile(f"{_name(file)} lacks the column {columns}.")
-        self.offset = max(offset, self.offset)
-        self._content = storage.open_file(file, settings, start=self.offset)
-
-    def __iter__(self) -> Iterator[list[str]]:
-        """Return the rows that follow; lines that are empty are none."""
-        return filter(None, self._rows)
-
-    def _lines(self) -> Iterator[str]:
-        encoding = "utf-8-sig"
-        while line := self._content.readline(MAX_LINE):
-            if len(line) == MAX_LINE:
-                raise csv.Error(f"a line has more than {MAX_LINE} bytes")
-            self.offset += len(line)
-            yield line.decode(encoding)
-            encoding = "utf-8"
 
 
 @contextmanager
