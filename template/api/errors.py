@@ -47,6 +47,7 @@ Responses = dict[int | str, dict[str, Any]]
 FOR_ALL: Responses = {
     400: {"model": Problem, "description": "The body cannot be read, or the host is not ours."},
     401: {"model": Problem, "description": "There is no valid token."},
+    408: {"model": Problem, "description": "The request did not arrive in time."},
     413: {
         "model": Problem,
         "description": "The body is too large.",

@@ -44,24 +44,31 @@ def test_no_single_request_takes_much_memory(serve: Serve) -> None:
 async def test_slow_clients_are_sent_away_and_hold_up_nobody(serve: Serve) -> None:
     with serve({"task_runner": "none"}, REQUEST_TIMEOUT=str(TIMEOUT)) as api:
         others = asyncio.create_task(slowest_answer(api))
-        beginnings = [BEGINNINGS[number % len(BEGINNINGS)] for number in range(SLOW_CLIENTS)]
-        lasted = await asyncio.gather(*(slow_client(api, beginning) for beginning in beginnings))
-        assert max(lasted) < TIMEOUT + 8
+        beginnings = [list(BEGINNINGS)[number % len(BEGINNINGS)] for number in range(SLOW_CLIENTS)]
+        seen = await asyncio.gather(*(slow_client(api, beginning) for beginning in beginnings))
+        assert max(seconds for seconds, _ in seen) < TIMEOUT + 8
+        assert [answer for _, answer in seen] == [BEGINNINGS[beginning] for beginning in beginnings]
         assert await others < 2
 
 
-BEGINNINGS = [
-    b"",
-    b"POST /jobs/email HTTP/1.1\r\nHost: x\r\n",
+BEGINNINGS = {
+    b"": b"",
+    b"POST /jobs/email HTTP/1.1\r\nHost: x\r\n": b"HTTP/1.1 408",
     b"POST /jobs/email HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-    b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n\r\n" % TOKEN.encode(),
+    b"Authorization: Bearer %b\r\nContent-Type: application/json\r\n\r\n"
+    % TOKEN.encode(): b"HTTP/1.1 408",
     # It is answered at once; what follows is not waited for.
-    b"POST /jobs/email HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-]
+    b"POST /jobs/email HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n": b"HTTP/1.1 401",
+}
+"""How requests begin that never end, and how the answer to each begins."""
 
 
-async def slow_client(api: Api, beginning: bytes) -> float:
-    """Send a byte now and then until the connection is closed; return after how many seconds."""
+async def slow_client(api: Api, beginning: bytes) -> tuple[float, bytes]:
+    """Send a byte now and then until the connection is closed.
+
+    Return after how many seconds that was, and how the answer began.
+    """
+    answer = b""
     begin = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     writer.write(beginning)
@@ -69,15 +76,17 @@ async def slow_client(api: Api, beginning: bytes) -> float:
         while True:
             try:
                 async with asyncio.timeout(0.5):
-                    if not await reader.read(1000):
-                        break
+                    received = await reader.read(1000)
+                if not received:
+                    break
+                answer += received
             except TimeoutError:
                 if beginning:
                     writer.write(b"1")
     except ConnectionError:
         pass
     writer.close()
-    return time.monotonic() - begin
+    return time.monotonic() - begin, answer[:12]
 
 
 async def slowest_answer(api: Api) -> float:
