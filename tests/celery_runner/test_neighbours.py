@@ -35,7 +35,7 @@ def neighbours(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[
 def test_projects_on_the_same_servers_do_not_meet(neighbours: list[Project]) -> None:
     first, second = neighbours
     # The second of two workers on a machine is let in by RabbitMQ as well.
-    with first.worker(), first.worker() as beside, second.worker():
+    with first.worker() as worker, first.worker() as beside, second.worker():
         for project in neighbours:
             project.enqueue("sleep", key="same")
             project.enqueue("aside", key="same")
@@ -46,6 +46,7 @@ def test_projects_on_the_same_servers_do_not_meet(neighbours: list[Project]) -> 
                 assert len(project.runs(job_id)) == 1
         assert [len(project.ask("ping")) for project in neighbours] == [2, 1]
         assert beside.process.poll() is None
+        assert "CRITICAL" not in worker.log.read_text()
         own = re.compile(rf"(.*[.@])?({'|'.join(NAMES)})([.:_].*)?")
         others = [name for name in names(first) if not own.fullmatch(name)]
         assert [name for name in others if not FOR_ALL.fullmatch(name)] == []
