@@ -21,7 +21,10 @@ class LogEach(dramatiq.Middleware):
         log.info("Task %s[%s] succeeded in 0s", message.actor_name, message.message_id)
 
 
+# Its client, pika, wants the name of the virtual host `/` encoded.
 url = os.environ["CELERY_BROKER_URL"]
+if url.endswith("//"):
+    url = url.removesuffix("/") + "%2F"
 broker = RabbitmqBroker(url=url, confirm_delivery=True) if "amqp" in url else RedisBroker(url=url)
 broker.add_middleware(LogEach())
 dramatiq.set_broker(broker)

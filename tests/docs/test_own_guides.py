@@ -29,7 +29,6 @@ ELSEWHERE = {
     f"{PYTHON} benchmarks.celery_throughput --jobs 2000": "benchmarks/celery_throughput.py",
     f"{PYTHON} benchmarks.celery_throughput --jobs 2000 --broker rabbitmq": "benchmarks/celery_throughput.py",
     f"{PYTHON} benchmarks.api_enqueue --requests 2000 --rounds 3": "benchmarks/api_enqueue.py",
-    f"{PYTHON} benchmarks.storm --seed 13": "benchmarks/storm.py",
 }
 IN_THE_PROJECT = ("lich update", "copier update", "git restore", "curl")
 
