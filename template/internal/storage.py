@@ -20,9 +20,6 @@ from internal.errors import Unavailable
 BLOCK = 1024 * 1024
 """How many bytes of a file are read by one request."""
 
-CONNECT_TIMEOUT = timedelta(seconds=5)
-"""How long a connection to a bucket may take."""
-
 RETRY_TIMEOUT = timedelta(seconds=30)
 """How long a request to a bucket is tried again before the storage counts as away."""
 
@@ -116,11 +113,7 @@ def _store(url: str) -> ObjectStore:
     try:
         if url.startswith("file:"):
             return LocalStore(unquote(url.removeprefix("file://")), mkdir=True)
-        return from_url(
-            url,
-            client_options={"connect_timeout": CONNECT_TIMEOUT},
-            retry_config={"retry_timeout": RETRY_TIMEOUT},
-        )
+        return from_url(url, retry_config={"retry_timeout": RETRY_TIMEOUT})
     except (BaseError, OSError) as error:
         raise StorageUnavailable.because(error) from error
 
