@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from api.access import Client, requires
@@ -68,14 +68,13 @@ def _route(definition: type[Definition]) -> Callable[..., Any]:
 
     async def enqueue(
         job: Any,
-        request: Request,
         response: Response,
         client: Enqueuer,
         idempotency_key: IdempotencyKey = None,
         at: At = None,
     ) -> Accepted:
         enqueued = await runner.enqueue(job, key=idempotency_key, at=at, enqueued_by=client.name)
-        accepted = _accepted(request, enqueued)
+        accepted = _accepted(enqueued)
         response.headers["Location"] = accepted.url
         return accepted
 
@@ -91,7 +90,6 @@ def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
 
     async def enqueue_many(
         jobs: Any,
-        request: Request,
         client: Enqueuer,
         idempotency_key: IdempotencyKey = None,
         at: At = None,
@@ -99,7 +97,7 @@ def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
         if idempotency_key is not None:
             jobs = {f"{idempotency_key}-{number}": job for number, job in enumerate(jobs)}
         enqueued = await runner.enqueue_many(jobs, at=at, enqueued_by=client.name)
-        return [_accepted(request, job) for job in enqueued]
+        return [_accepted(job) for job in enqueued]
 
     body = Body(max_length=runner.REQUEST_LIMIT)
     # A type checker cannot know a class that is found when the program runs.
@@ -107,8 +105,8 @@ def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
     return enqueue_many
 
 
-def _accepted(request: Request, job: JobInfo) -> Accepted:
-    return Accepted(id=job.id, url=request.app.url_path_for("get_job", job_id=job.id))
+def _accepted(job: JobInfo) -> Accepted:
+    return Accepted(id=job.id, url=f"{router.prefix}/{job.id}")
 
 
 for _kind, _definition in registry().kinds.items():

@@ -172,9 +172,9 @@ async def test_a_cancelled_transaction_keeps_no_other_one_waiting(settings: Sett
             await (await session.connection()).execute(insert(Contact), new)
 
     cancelled = []
-    for step in range(80):
+    for step in range(40):
         writing = asyncio.create_task(write(1_000))
-        await asyncio.sleep(step / 4000)
+        await asyncio.sleep(step / 2000)
         writing.cancel()
         await asyncio.wait({writing})
         # The traceback of its exception refers to what it was doing.

@@ -185,7 +185,7 @@ OF_THE_RUNNER = {
     },
 }
 OF_THE_DATABASE = {
-    "sqlite": {"tests/test_locks.py"},
+    "sqlite": {"internal/database/driver.py", "tests/test_driver.py", "tests/test_locks.py"},
     "postgresql": {
         "dev/__init__.py",
         "dev/database.py",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import text
@@ -16,9 +17,17 @@ from internal.database.errors import DatabaseUnavailable
 CHECK_TIMEOUT = 3.0
 """How long, in seconds, the database has to answer a health check."""
 
-_engines: WeakKeyDictionary[
-    asyncio.AbstractEventLoop, dict[str, tuple[AsyncEngine, AsyncGenerator[None]]]
-] = WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class _Engines:
+    """The same connections with and without the option `read_only`."""
+
+    read_write: AsyncEngine
+    read_only: AsyncEngine
+    closing: AsyncGenerator[None]
+
+
+_engines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Engines]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
@@ -34,9 +43,8 @@ async def transaction(
     Raises `DatabaseUnavailable` where the database is away, or goes away meanwhile: in that case
     all was undone, or all is committed. A job that lets it through is tried again.
     """
-    engine = await _engine(settings or get_settings())
-    if read_only:
-        engine = engine.execution_options(read_only=True)
+    engines = await _of_this_loop(settings or get_settings())
+    engine = engines.read_only if read_only else engines.read_write
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
             yield session
@@ -69,16 +77,16 @@ async def check(settings: Settings | None = None) -> None:
         raise DatabaseUnavailable.because(f"no answer within {CHECK_TIMEOUT:g} seconds") from error
 
 
-async def _engine(settings: Settings) -> AsyncEngine:
+async def _of_this_loop(settings: Settings) -> _Engines:
     """Return the connections of the running event loop, for a connection belongs to one."""
     engines = _engines.setdefault(asyncio.get_running_loop(), {})
     url = url_of(settings)
     if url not in engines:
         engine = create_engine(settings)
         closing = _close_at_the_end(engine)
-        engines[url] = engine, closing
+        engines[url] = _Engines(engine, engine.execution_options(read_only=True), closing)
         await anext(closing)
-    return engines[url][0]
+    return engines[url]
 
 
 async def _close_at_the_end(engine: AsyncEngine) -> AsyncGenerator[None]:

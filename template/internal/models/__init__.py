@@ -2,13 +2,16 @@
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import ClassVar
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, Table
 from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
     """What every table's class inherits from."""
+
+    __table__: ClassVar[Table]
 
     # Migrations change a constraint by its name, so each needs one that is known.
     metadata = MetaData(

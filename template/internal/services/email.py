@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 import aiosmtplib
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AnyUrl
+from sqlalchemy import bindparam, exists, select
 
 from internal.config import Settings
 from internal.database import DatabaseUnavailable, insert, transaction
@@ -22,6 +23,10 @@ TIMEOUT = 20.0
 
 RECORD_PAUSES = (0.5, 1, 2, 4, 8)
 """The pauses, in seconds, after which it is tried again to record what a mail server has accepted."""
+
+# Made once, and of the table: made each time, of the class, they cost a third more CPU.
+_IS_DELIVERED = select(exists().where(Delivery.__table__.c.message_id == bindparam("message_id")))
+_DELIVERED = insert(Delivery.__table__).on_conflict_do_nothing()
 
 UNSENDABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029"
 """What a header cannot hold, as between brackets of a regular expression: it would end the line."""
@@ -56,26 +61,26 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
     message["Message-ID"] = f"<{name}@{sender.rpartition('@')[2]}>"
     message.set_content(body)
 
+    delivery = {"message_id": str(message["Message-ID"])}
     async with transaction(settings, read_only=True) as session:
-        if await session.get(Delivery, message["Message-ID"]):
+        if await session.scalar(_IS_DELIVERED, delivery):
             return
     if settings.mail_server:
         await _deliver(message, settings.mail_server)
     else:
         _write(message, settings.outbox_dir / f"{name}.eml")
-    await _record(message["Message-ID"], settings)
+    await _record(delivery, settings)
 
 
-async def _record(message_id: str, settings: Settings) -> None:
+async def _record(delivery: dict[str, str], settings: Settings) -> None:
     """Record a message as sent, also if the database is away for some seconds.
 
     Without the record, the next attempt would send it again.
     """
-    delivered = insert(Delivery).values(message_id=message_id).on_conflict_do_nothing()
     for pause in (*RECORD_PAUSES, None):
         try:
             async with transaction(settings) as session:
-                await session.execute(delivered)
+                await session.execute(_DELIVERED, delivery)
             return
         except DatabaseUnavailable:
             if pause is None:

@@ -59,4 +59,4 @@ def test_only_the_newest_ended_jobs_are_remembered(
         wait(client, ids[-1])
 
     codes = [client.get(f"/jobs/{job_id}").status_code for job_id in ids]
-    assert codes == [404, 404, 200, 200, 200]
+    assert codes == [404, 404, 404, 200, 200]

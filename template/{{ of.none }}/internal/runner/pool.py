@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from internal.runner.attempts import (
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.durable import DurableContext
 from internal.runner.registry import registry
-from internal.runner.states import ENDED, JobInfo, JobState
+from internal.runner.states import JobInfo, JobState
 from internal.runner.steps import Step
 
 DRAIN_TIMEOUT = 25.0
@@ -88,6 +89,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
+        self._ended: deque[Run] = deque()
         self._queues: dict[str, Queue] = {}
 
     def start(
@@ -101,14 +103,12 @@ class Pool:
         enqueued_by: str | None = None,
     ) -> JobInfo:
         """Run a job in a task of its own; `steps` are those that a workflow has done before."""
-        ended = [known for known, run in self.runs.items() if run.info.state in ENDED]
-        for known in ended[:-KEPT]:
-            del self.runs[known]
         info = JobInfo(
             id=job_id, kind=definition.kind, state=JobState.QUEUED, enqueued_by=enqueued_by
         )
         run = self.runs[job_id] = Run(definition, info, due, steps or {})
         run.task = asyncio.create_task(self._work(run, enqueue), name=job_id)
+        run.task.add_done_callback(lambda _: self._forget_oldest(run))
         return info
 
     async def drain(self) -> None:
@@ -132,6 +132,14 @@ class Pool:
         if name not in self._queues:
             self._queues[name] = Queue(name)
         return self._queues[name]
+
+    def _forget_oldest(self, ended: Run) -> None:
+        self._ended.append(ended)
+        if len(self._ended) > KEPT:
+            oldest = self._ended.popleft()
+            # A job that was retried has another run now.
+            if self.runs.get(oldest.info.id) is oldest:
+                del self.runs[oldest.info.id]
 
     async def _work(self, run: Run, enqueue: Enqueue) -> None:
         logs.job_id.set(run.info.id)

@@ -1,6 +1,7 @@
 """How the project's SQLite file is opened; all processes of a machine share it."""
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from internal.config import Settings
+from internal.database import driver
 from internal.database.errors import DatabaseUnavailable
 
 __all__ = ["create_engine", "insert", "is_away", "is_without_tables", "lock", "url_of"]
@@ -41,9 +43,9 @@ def create_engine(settings: Settings) -> AsyncEngine:
     except OSError as error:
         raise DatabaseUnavailable.because(error) from error
     engine = create_async_engine(
+        # With a path here, SQLAlchemy knows that it is no database in memory.
         URL.create("sqlite+aiosqlite", database=str(path)),
-        # Transactions begin where we say it, below.
-        connect_args={"timeout": LOCK_TIMEOUT, "isolation_level": None},
+        async_creator=partial(driver.Connection, path, LOCK_TIMEOUT),
     )
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
@@ -85,7 +87,8 @@ def _prepare(connection: Any, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     # A transaction that begins by reading cannot wait for the right to write later on.
     read_only = connection.get_execution_options().get("read_only")
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    opened: Any = connection.connection.driver_connection
+    opened.begin("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 def _undo(connection: Any, _record: object) -> None:

@@ -1,0 +1,55 @@
+"""SQLite's driver: what SQLAlchemy asks of it, and transactions that begin late."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+
+from internal.config import Settings
+from internal.database import transaction
+from internal.database.driver import FIRST_ROWS, Connection
+from internal.models.contacts import Contact
+
+ROWS = 2 * FIRST_ROWS + 1
+
+
+async def test_all_rows_are_read_at_once_or_in_parts(settings: Settings) -> None:
+    emails = [f"{number:03}@example.com" for number in range(ROWS)]
+    async with transaction(settings) as session:
+        await session.execute(insert(Contact), [{"email": each, "name": ""} for each in emails])
+    query = select(Contact.email).order_by(Contact.email)
+
+    async with transaction(settings, read_only=True) as session:
+        assert (await session.scalars(query)).all() == emails
+        parts = (await session.stream_scalars(query)).partitions(70)
+        assert [part async for part in parts] == [
+            emails[start : start + 70] for start in range(0, ROWS, 70)
+        ]
+        first = await session.stream_scalars(query)
+        assert await anext(first) == emails[0]
+        await first.close()
+        assert (await session.scalars(query.limit(FIRST_ROWS))).all() == emails[:FIRST_ROWS]
+
+
+async def test_a_transaction_that_could_not_begin_begins_with_the_next_statement(
+    tmp_path: Path,
+) -> None:
+    first, second = (Connection(tmp_path / "some.db", timeout=0) for _ in range(2))
+    await first
+    await second
+    await first.cursor().execute("CREATE TABLE done (id)")
+    first.begin("BEGIN IMMEDIATE")
+    await first.cursor().execute("INSERT INTO done VALUES (1)")
+    second.begin("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        await second.cursor().execute("INSERT INTO done VALUES (2)")
+    await first.commit()
+
+    await second.cursor().execute("INSERT INTO done VALUES (3)")
+    await second.rollback()
+    cursor = second.cursor()
+    await cursor.execute("SELECT id FROM done")
+    assert await cursor.fetchall() == [(1,)]
+    await first.close()
+    await second.close()
