@@ -119,10 +119,16 @@ async def enqueue(
     same key with another input, and `EngineUnavailable`. `enqueued_by` is the client that the job
     and its key belong to.
     """
-    job_id = job.job_id(key, enqueued_by)
+    return await _enqueue(job, job.job_id(key, enqueued_by), at, enqueued_by, keyed=bool(key))
+
+
+async def _enqueue(
+    job: Definition, job_id: str, at: datetime | None, enqueued_by: str | None, *, keyed: bool
+) -> JobInfo:
+    """Enqueue a job under an id, which only comes again if it is that of a key."""
     fields = job.input()
     memo = {"enqueued_by": enqueued_by} if enqueued_by else {}
-    if key:  # Only a key can come again.
+    if keyed:
         memo["input"] = _digest(fields)
     delay = min(at - datetime.now(UTC), LONGEST_DELAY) if at else timedelta(0)
     async with _engine(job_id) as client:
@@ -161,9 +167,7 @@ async def enqueue_many(
     missing, or `KeyReused` for a key that belongs to a job with another input.
     """
     # The ids are made here, so that a job whose call failed can be named.
-    named = [
-        (key or job.job_id(None).removeprefix(f"{job.kind}-"), job) for key, job in named_jobs(jobs)
-    ]
+    named = [(job.job_id(key, enqueued_by), job, bool(key)) for key, job in named_jobs(jobs)]
     waiting = iter(range(len(named)))
     done: dict[int, JobInfo] = {}
     missing: dict[int, EngineUnavailable] = {}
@@ -171,9 +175,9 @@ async def enqueue_many(
 
     async def lane() -> None:
         for number in waiting:
-            key, job = named[number]
+            job_id, job, keyed = named[number]
             try:
-                done[number] = await enqueue(job, key=key, at=at, enqueued_by=enqueued_by)
+                done[number] = await _enqueue(job, job_id, at, enqueued_by, keyed=keyed)
             except EngineUnavailable as error:
                 missing[number] = error
             except KeyReused as error:
@@ -181,8 +185,7 @@ async def enqueue_many(
 
     await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
     if missing:
-        lost = [named[number] for number in sorted(missing)]
-        ids = [job.job_id(key, enqueued_by) for key, job in lost]
+        ids = [named[number][0] for number in sorted(missing)]
         raise NotEnqueued(ids, next(iter(missing.values())))
     if reused:
         raise reused[0]
