@@ -26,8 +26,8 @@ ELSEWHERE = {
     "make test": ".ci/run",
     f"{PYTHON} benchmarks.speed": "benchmarks/speed.py",
     f"{PYTHON} benchmarks.temporal_latency": "benchmarks/temporal_latency.py",
-    f"{PYTHON} benchmarks.celery_throughput --jobs 2000": "benchmarks/celery_throughput.py",
-    f"{PYTHON} benchmarks.celery_throughput --jobs 2000 --broker rabbitmq": "benchmarks/celery_throughput.py",
+    f"{PYTHON} benchmarks.celery_throughput --jobs 1000": "benchmarks/celery_throughput.py",
+    f"{PYTHON} benchmarks.celery_throughput --jobs 1000 --broker rabbitmq": "benchmarks/celery_throughput.py",
     f"{PYTHON} benchmarks.api_enqueue --requests 2000 --rounds 3": "benchmarks/api_enqueue.py",
 }
 IN_THE_PROJECT = ("lich update", "copier update", "git restore", "curl")
