@@ -183,6 +183,21 @@ async def test_a_cancelled_transaction_keeps_no_other_one_waiting(settings: Sett
             await write(1)
 
 
+async def test_a_transaction_may_be_cancelled_at_any_moment(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def read() -> None:
+        async with transaction(settings) as session:
+            await session.execute(select(Contact))
+
+    for number in range(200):
+        task = asyncio.create_task(read())
+        await asyncio.sleep(number / 50_000)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [record for record in caplog.records if record.name.startswith("sqlalchemy")] == []
+
+
 async def test_only_what_is_past_its_retention_is_removed(settings: Settings) -> None:
     for key in ("old", "new"):
         await send_email("a@example.com", "Hi", "", key=key, settings=settings)

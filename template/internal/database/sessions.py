@@ -1,9 +1,10 @@
 """Transactions, on connections that are kept open for the next one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import text
@@ -46,8 +47,9 @@ async def transaction(
     engines = await _of_this_loop(settings or get_settings())
     engine = engines.read_only if read_only else engines.read_write
     try:
-        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+        async with AsyncSession(engine, expire_on_commit=False) as session:
             yield session
+            await _to_its_end(session.commit())
     except SQLAlchemyError as error:
         if is_away(error):
             raise DatabaseUnavailable.because(error) from error
@@ -75,6 +77,16 @@ async def check(settings: Settings | None = None) -> None:
             await session.execute(text("SELECT 1 FROM alembic_version"))
     except TimeoutError as error:
         raise DatabaseUnavailable.because(f"no answer within {CHECK_TIMEOUT:g} seconds") from error
+
+
+async def _to_its_end(doing: Coroutine[Any, Any, None]) -> None:
+    """Wait for what must not stop in the middle; a cancelled task ends when it is done."""
+    task = asyncio.create_task(doing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 async def _of_this_loop(settings: Settings) -> _Engines:
