@@ -13,6 +13,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from fastapi.testclient import TestClient
 
 from internal.config import Settings, get_settings
+from internal.runner import outbox
 from internal.runner.registry import PACKAGES
 
 pytest_plugins = ["tests.database", "tests.runner"]
@@ -75,6 +76,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mon
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("DATA_DIR", str(folder / "data"))
         patch.setenv("MAX_SLEEP", "0.2")
+        patch.setattr(outbox, "INTERVAL", 0.2)
         shutil.copytree(ROOT / "tests/data", folder / "data")
         patch.chdir(folder)
         get_settings.cache_clear()

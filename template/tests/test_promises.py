@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api import done, listed, post, until, wait, wait_until_listed
-from tests.jobs.promises import notes
+from tests.jobs.promises import Late, notes
 
 
 def test_a_result_that_is_a_model_is_json(client: TestClient) -> None:
@@ -73,13 +73,15 @@ def test_an_attempt_ends_at_its_timeout(client: TestClient) -> None:
 
 
 def test_a_job_ends_at_its_deadline_counted_from_when_it_may_begin(client: TestClient) -> None:
-    later = datetime.now(UTC) + timedelta(seconds=2.5)
+    later = datetime.now(UTC) + timedelta(seconds=0.5)
     delayed = client.post("/jobs/test-late", params={"at": later.isoformat()}).json()["id"]
     for job_id in (post(client, "test-late", {}), delayed):
         job = wait(client, job_id)
         error = "DeadlineExceeded: not done by the deadline of its policy"
         assert (job["state"], job["error"]) == ("failed", error)
         assert "attempt 1" in notes(job_id)
+    assert Late.policy.deadline
+    assert datetime.now(UTC) >= later + Late.policy.deadline
 
 
 @pytest.mark.parametrize("kind", ["test-wait", "test-wait-async"])
