@@ -26,6 +26,7 @@ ELSEWHERE = {
     "make test": ".ci/run",
     f"{PYTHON} benchmarks.speed": "benchmarks/speed.py",
     f"{PYTHON} benchmarks.temporal_latency": "benchmarks/temporal_latency.py",
+    f"{PYTHON} benchmarks.temporal_many --jobs 1000 --listed 100000": "benchmarks/temporal_many.py",
     f"{PYTHON} benchmarks.celery_throughput --jobs 1000": "benchmarks/celery_throughput.py",
     f"{PYTHON} benchmarks.celery_throughput --jobs 1000 --broker rabbitmq": "benchmarks/celery_throughput.py",
     f"{PYTHON} benchmarks.api_enqueue --requests 2000 --rounds 3": "benchmarks/api_enqueue.py",
