@@ -10,10 +10,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
+from api import uploads
 from api.access import Client, requires
 from api.errors import CONFLICT, FOR_JOBS, NOT_FOUND
 from internal import runner
 from internal.access import Scope
+from internal.config import get_settings
 from internal.runner import Definition, JobInfo, JobPage, JobState
 from internal.runner.registry import registry
 
@@ -85,6 +87,25 @@ def _route(definition: type[Definition]) -> Callable[..., Any]:
     return enqueue
 
 
+def _upload_route(definition: type[Definition], field: str) -> Callable[..., Any]:
+    """Return the function behind the route that enqueues a job with the file it is sent."""
+
+    async def enqueue_upload(
+        request: Request,
+        response: Response,
+        client: Enqueuer,
+        idempotency_key: IdempotencyKey = None,
+        at: At = None,
+    ) -> Accepted:
+        job = await uploads.receive(request, definition, field)
+        enqueued = await runner.enqueue(job, key=idempotency_key, at=at, enqueued_by=client.name)
+        accepted = _accepted(request, enqueued)
+        response.headers["Location"] = accepted.url
+        return accepted
+
+    return enqueue_upload
+
+
 def _batch_route(definition: type[Definition]) -> Callable[..., Any]:
     """Return the function behind the route that enqueues many jobs of a kind."""
 
@@ -110,6 +131,18 @@ def _accepted(job: JobInfo) -> Accepted:
 
 
 for _kind, _definition in registry().kinds.items():
+    _field = uploads.file_field(_definition)
+    if _field:
+        router.add_api_route(
+            f"/{_kind}",
+            _upload_route(_definition, _field),
+            methods=["POST"],
+            status_code=202,
+            name=f"enqueue {_kind} with a file",
+            include_in_schema=False,
+            max_body_size=get_settings().max_upload_size,
+            route_class_override=uploads.FormRoute,
+        )
     router.add_api_route(
         f"/{_kind}",
         _route(_definition),
@@ -117,6 +150,7 @@ for _kind, _definition in registry().kinds.items():
         status_code=202,
         name=f"enqueue {_kind}",
         description=_definition.__doc__,
+        openapi_extra=uploads.describe(_definition, _field) if _field else None,
     )
     router.add_api_route(
         f"/{_kind}/batch",

@@ -20,8 +20,10 @@ _TIMEOUT = (
 class Protocol(H11Protocol):
     """Ends a connection whose request is not here `REQUEST_TIMEOUT` seconds after its first byte.
 
-    A client that has sent a part of it is told so, with status 408. Before the first request, and after the answer to one whose body did not end, this is so
-    without a byte; between requests there is uvicorn's own `--timeout-keep-alive`.
+    A client that has sent a part of it is told so, with status 408. Before the first request, and
+    after the answer to one whose body did not end, this is so without a byte; between requests
+    there is uvicorn's own `--timeout-keep-alive`. A route may give a request `more_time`, which is
+    in its `scope` among the extensions.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -35,6 +37,8 @@ class Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Go on waiting unless the request is complete."""
         super().data_received(data)
+        if self.scope is not None:
+            self.scope["extensions"] = {"upload": {"more_time": self._more_time}}
         if self.conn.their_state in _UNFINISHED:
             self._wait()
         else:
@@ -56,6 +60,11 @@ class Protocol(H11Protocol):
             self.transport.write(_TIMEOUT)
         # Who does not send may not read either: what it did not take at once is not waited for.
         self.transport.abort()
+
+    def _more_time(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self.loop.call_later(seconds, self._give_up)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:

@@ -1,24 +1,55 @@
 """Files: in a folder, or in a bucket of S3, Google or Azure, as `STORAGE_URL` says."""
 
+import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import Annotated, Any, BinaryIO, Self, cast
 from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, from_url
+from pydantic import Field
 
 from internal.config import Settings
 from internal.errors import Unavailable
 
 BLOCK = 1024 * 1024
 """How many bytes of a file are read by one request."""
+
+PART = 8 * BLOCK
+"""How many bytes of a file are written by one request."""
+
+PARTS = 2
+"""How many parts are written side by side; so much of a file is in memory."""
+
+UPLOADS = "uploads"
+"""The folder of the files that came through the API."""
+
+PARTIAL = ".part"
+"""How the name of an upload ends that is under way."""
+
+UNFINISHED = timedelta(days=1)
+"""After so long, an upload that did not come to its end is no longer under way."""
+
+UPLOADABLE = object()
+"""Marks the field of a job whose file may also be sent to the API, with the job."""
+
+FileName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        pattern=rf"^({UPLOADS}/[0-9a-f]{{64}}|[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)$",
+    ),
+    UPLOADABLE,
+]
+"""The name of a stored file, or what an upload is called; never a path to anywhere else."""
 
 RETRY_TIMEOUT = timedelta(seconds=30)
 """How long a request to a bucket is tried again before the storage counts as away."""
@@ -72,6 +103,56 @@ def open_file(
     the file is still the one that was looked up.
     """
     return cast(BinaryIO, io.BufferedReader(_Ranges(_store_of(settings), file, start), block))
+
+
+async def write(path: str, content: AsyncIterator[bytes], settings: Settings) -> None:
+    """Write a file, which is there when all of it is; raise `StorageUnavailable`.
+
+    What `content` raises goes through: then nothing is left of the file.
+    """
+    store = _store_of(settings)
+    with _own_errors():
+        await obstore.put_async(store, path, content, chunk_size=PART, max_concurrency=PARTS)
+
+
+async def rename(path: str, to: str, settings: Settings) -> None:
+    """Give a file another name, also where there is a file of that name already."""
+    with _own_errors():
+        await obstore.rename_async(_store_of(settings), path, to)
+
+
+async def remove(path: str, settings: Settings) -> None:
+    """Remove a file."""
+    with _own_errors():
+        await obstore.delete_async(_store_of(settings), path)
+
+
+async def remove_old_uploads(oldest: datetime, settings: Settings) -> int:
+    """Remove uploads that are too old, and what is left of those that never ended; count them."""
+    store = _store_of(settings)
+    interrupted = datetime.now(UTC) - UNFINISHED
+    removed = 0
+    with _own_errors():
+        async for found in obstore.list(store, UPLOADS):
+            for file in found:
+                if file["last_modified"] < (
+                    interrupted if file["path"].endswith(PARTIAL) else oldest
+                ):
+                    await obstore.delete_async(store, file["path"])
+                    removed += 1
+        if isinstance(store, LocalStore):
+            removed += await asyncio.to_thread(_remove_parts, Path(str(store.prefix)), interrupted)
+    return removed
+
+
+def _remove_parts(folder: Path, interrupted: datetime) -> int:
+    # In a folder, a file that is being written has this sign in its name, and is on no list.
+    removed = 0
+    for path in folder.glob(f"{UPLOADS}/*{PARTIAL}#*"):
+        if path.stat().st_mtime < interrupted.timestamp():
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
 
 
 class _Ranges(io.RawIOBase):

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx2 import Response
 from sqlalchemy import func, select
 
 from internal.config import get_settings
@@ -142,3 +143,63 @@ def test_a_running_import_can_be_cancelled_and_resumed(client: TestClient) -> No
 @pytest.mark.parametrize("file", ["", "../secrets.csv", "/etc/passwd", "a\nb.csv", "..\\a.csv"])
 def test_a_path_outside_of_the_imports_folder_is_refused(client: TestClient, file: str) -> None:
     assert client.post("/jobs/import", json={"file": file}).status_code == 422
+
+
+def uploaded() -> list[Path]:
+    """Return the files of all uploads."""
+    return list((get_settings().data_dir / "uploads").glob("*"))
+
+
+def test_a_file_can_be_sent_with_its_job(client: TestClient, mailbox: Mailbox) -> None:
+    file = contacts_file(rows=3)
+    content = (imports_folder() / file).read_bytes()
+    address = f"{uuid4().hex}@example.com"
+    key = {"Idempotency-Key": uuid4().hex}
+
+    def send(content: bytes) -> Response:
+        files = {"file": (file, content, "text/csv")}
+        return client.post("/jobs/import", files=files, data={"notify": address}, headers=key)
+
+    first = send(content)
+    assert first.status_code == 202, first.text
+    assert wait(client, first.json()["id"])["result"] == {"rows": 3}
+    assert imported(file) == 3
+    until(lambda: mailbox.to(address))
+    assert send(content).json() == first.json()
+    assert send(content + b"nobody,N\n").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "status"),
+    [
+        ("../contacts.csv", {}, 422),
+        ("a\\b.csv", {}, 422),
+        (".hidden", {}, 422),
+        ("contacts.csv", {"notify": "nobody"}, 422),
+        ("contacts.csv", {"unknown": "field"}, 422),
+        ("contacts.csv", {"notify": "x" * 20_000}, 422),
+    ],
+)
+def test_nothing_is_kept_of_an_upload_that_is_refused(
+    client: TestClient, name: str, fields: dict[str, str], status: int
+) -> None:
+    before = uploaded()
+    answer = client.post("/jobs/import", files={"file": (name, b"email,name\n")}, data=fields)
+    assert answer.status_code == status, answer.text
+    assert uploaded() == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no form",
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nemail,na',
+    ],
+)
+def test_an_upload_that_breaks_off_leaves_nothing(client: TestClient, body: bytes) -> None:
+    before = uploaded()
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = client.post("/jobs/import", content=body, headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert uploaded() == before

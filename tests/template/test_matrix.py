@@ -39,6 +39,7 @@ COMMON = {
     "api/oidc.py",
     "api/protocol.py",
     "api/rate_limit.py",
+    "api/uploads.py",
     "compose.yaml",
     "deploy/Caddyfile",
     "deploy/backup.sh",

@@ -10,6 +10,7 @@ from internal.config import get_settings
 from internal.jobs.send_email import SendEmail
 from internal.runner import Job, JobContext, Policy
 from internal.services.contacts import import_contacts
+from internal.storage import FileName
 
 IMPORTS = "imports"
 """The folder of the storage in which files are looked for."""
@@ -27,10 +28,7 @@ class ImportContacts(Job):
     kind = "import"
     policy = Policy(timeout=timedelta(hours=1), attempts=20)
 
-    file: str = Field(
-        min_length=1,
-        max_length=200,
-        pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$",
+    file: FileName = Field(
         description="The name of a file in the folder `imports` of the storage.",
         examples=["contacts.csv"],
     )
@@ -39,6 +37,7 @@ class ImportContacts(Job):
     async def run(self, ctx: JobContext) -> Imported:
         """Import batch by batch; after an interruption, go on with the row after the last one."""
         settings = get_settings()
+        path = self.file if "/" in self.file else f"{IMPORTS}/{self.file}"
 
         async def tell(session: AsyncSession) -> None:
             if self.notify:
@@ -46,7 +45,7 @@ class ImportContacts(Job):
                 email = SendEmail(to=self.notify, subject="Your import is done", body=body)
                 await ctx.enqueue(email, session=session)
 
-        batches = import_contacts(f"{IMPORTS}/{self.file}", ctx.key, settings, tell)
+        batches = import_contacts(path, ctx.key, settings, tell)
         async with aclosing(batches):
             async for done, total in batches:
                 ctx.report(done, total)
