@@ -198,7 +198,6 @@ OF_THE_DATABASE = {
 OF_KUBERNETES = {
     "none": {
         "deploy/kubernetes/api.yaml",
-        "deploy/kubernetes/data.yaml",
         "deploy/kubernetes/ingress.yaml",
         "deploy/kubernetes/kustomization.yaml",
         "deploy/kubernetes/network.yaml",
@@ -265,6 +264,8 @@ def test_exactly_the_files_of_the_runner_are_there(project: Path, answers: Answe
         expected |= {"deploy/passwords.sh"}
     if answers["kubernetes"]:
         expected |= OF_KUBERNETES[runner]
+        if answers["database"] == "sqlite":
+            expected |= {"deploy/kubernetes/data.yaml"}
     if answers.get("celery_broker") == "rabbitmq":
         expected |= {"internal/runner/confirms.py"}
     if answers.get("update_workflow"):

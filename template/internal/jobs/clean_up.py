@@ -8,7 +8,7 @@ from internal.services.retention import Removed, clean_up
 
 
 class CleanUp(Job):
-    """Remove outbox files and records that are past their retention."""
+    """Remove outbox files, uploads and records that are past their retention."""
 
     kind = "cleanup"
     policy = Policy(timeout=timedelta(minutes=10), schedule="0 3 * * *")
