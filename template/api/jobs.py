@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator
 
 from api import uploads
@@ -99,7 +99,7 @@ def _upload_route(definition: type[Definition], field: str) -> Callable[..., Any
     ) -> Accepted:
         job = await uploads.receive(request, definition, field)
         enqueued = await runner.enqueue(job, key=idempotency_key, at=at, enqueued_by=client.name)
-        accepted = _accepted(request, enqueued)
+        accepted = _accepted(enqueued)
         response.headers["Location"] = accepted.url
         return accepted
 
