@@ -45,7 +45,7 @@ FileName = Annotated[
     Field(
         min_length=1,
         max_length=200,
-        pattern=rf"^({UPLOADS}/[0-9a-f]{{64}}|[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)$",
+        pattern=r"^(uploads/[0-9a-f]{64}|[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*)$",
     ),
     UPLOADABLE,
 ]
