@@ -99,7 +99,7 @@ def ended(client: httpx2.Client, accepted: httpx2.Response) -> dict[str, object]
 def test_files_are_sent_to_a_bucket_and_imported_from_there(
     serve: Serve, bucket: Bucket, tmp_path: Path
 ) -> None:
-    settings = bucket.settings | {"MAX_UPLOAD_SIZE": str(201 * MB), "LOG_LEVEL": "DEBUG"}
+    settings = bucket.settings | {"MAX_UPLOAD_SIZE": str(121 * MB), "LOG_LEVEL": "DEBUG"}
     typed = HEADERS | {"Content-Type": "multipart/form-data; boundary=x"}
     with (
         serve({"task_runner": "none"}, **settings) as api,
@@ -113,12 +113,12 @@ def test_files_are_sent_to_a_bucket_and_imported_from_there(
         small = client.post("/jobs/import", content=form(*rows), headers=typed)
         assert ended(client, small)["result"] == {"rows": 1}
 
-        large = client.post("/jobs/import", content=form(*[b"x" * MB] * 200), headers=typed)
+        large = client.post("/jobs/import", content=form(*[b"x" * MB] * 120), headers=typed)
         assert "a line has more than" in str(ended(client, large)["error"])
         assert api.peak < 200 * MB, f"{api.peak / MB:.0f} MB"
 
         kept = bucket.files()
-        too_large = client.post("/jobs/import", content=form(*[b"x" * MB] * 202), headers=typed)
+        too_large = client.post("/jobs/import", content=form(*[b"x" * MB] * 122), headers=typed)
         assert too_large.status_code == 413
         broken_off = b"".join(form(b"x" * 20 * MB))[:-10]
         assert client.post("/jobs/import", content=broken_off, headers=typed).status_code == 400
