@@ -39,7 +39,7 @@ def test_schemathesis_finds_nothing(answers: Answers, serve: Serve, tmp_path: Pa
             [
                 tool("schemathesis"), "run", document, "--url", api.url, "--no-color",
                 "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all",
-                "--max-examples", "20", "--generation-deterministic",
+                "--max-examples", "10", "--generation-deterministic",
                 # The largest batch takes its time on a busy machine.
                 "--request-timeout", "60", "--max-response-time", "60",
             ],
