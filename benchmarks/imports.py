@@ -1,4 +1,4 @@
-"""How fast a file of contacts is imported, and how much memory that takes, through each runner.
+"""Rows a second, CPU and memory of an import of contacts, with each runner and database.
 
     python -m benchmarks.imports [--rows 20000] [--databases sqlite postgresql]
         [--runners temporal celery-redis celery-rabbitmq none]

@@ -1,4 +1,4 @@
-"""What is lost, and what done twice, while workers are killed and the engine is restarted?
+"""How many jobs are lost or done twice while workers are killed and the engine is restarted.
 
     python -m benchmarks.storm [--jobs 10000] [--kills 20] [--restarts 3] [--kinds effect]
         [--machines 3] [temporal] [redis] [rabbitmq]

@@ -40,7 +40,7 @@ async def ours(jobs: int) -> None:
 
 
 async def main(jobs: int, rounds: int) -> None:
-    """Do both by turns, after a round that is not counted."""
+    """Measure `enqueue_many` and a bare client alternately, after one warm-up round."""
     seen = []
     async with lifespan():
         for number in range(rounds + 1):

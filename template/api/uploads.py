@@ -49,7 +49,7 @@ def file_field(definition: type[Definition]) -> str | None:
 
 
 def describe(definition: type[Definition], field: str) -> dict[str, Any]:
-    """Return what the API's document says of the form, beside the JSON."""
+    """Return the OpenAPI schema of the form that a client may send instead of JSON."""
     schema = definition.model_json_schema()
     properties = schema["properties"] | {
         field: {"type": "string", "format": "binary", "description": "The file itself."}

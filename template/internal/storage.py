@@ -26,13 +26,13 @@ PART = 8 * BLOCK
 """How many bytes of a file are written by one request."""
 
 PARTS = 2
-"""How many parts are written side by side; so much of a file is in memory."""
+"""How many parts of an upload are sent concurrently, and held in memory meanwhile."""
 
 UPLOADS = "uploads"
-"""The folder of the files that came through the API."""
+"""The folder, in the storage, of the files that clients sent to the API."""
 
 PARTIAL = ".part"
-"""How the name of an upload ends that is under way."""
+"""The suffix of an upload that is not complete."""
 
 UNFINISHED = timedelta(days=1)
 """After so long, an upload that did not come to its end is no longer under way."""
@@ -97,18 +97,18 @@ def find(path: str, settings: Settings) -> StoredFile:
 def open_file(
     file: StoredFile, settings: Settings, *, start: int = 0, block: int = BLOCK
 ) -> BinaryIO:
-    """Open a file for reading from an offset on, block by block; nothing before it is read.
+    """Open a file at an offset in bytes, to be read in blocks; nothing before the offset is read.
 
-    It blocks, so it is for threads. To read raises `StorageUnavailable`, and `FileChanged` unless
+    Reading blocks, so do it in a thread. It raises `StorageUnavailable`, and `FileChanged` unless
     the file is still the one that was looked up.
     """
     return cast(BinaryIO, io.BufferedReader(_Ranges(_store_of(settings), file, start), block))
 
 
 async def write(path: str, content: AsyncIterator[bytes], settings: Settings) -> None:
-    """Write a file, which is there when all of it is; raise `StorageUnavailable`.
+    """Write a file, which appears only when it is complete; raise `StorageUnavailable`.
 
-    What `content` raises goes through: then nothing is left of the file.
+    An error that `content` raises is passed on, and nothing of the file is kept.
     """
     store = _store_of(settings)
     with _own_errors():

@@ -31,7 +31,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg  # type: ignore[import-untyped]  # It comes without types.
 import obstore
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -294,7 +294,7 @@ class _Sender:
             time.sleep(1)
 
     def states(self, jobs: int) -> Counter[str]:
-        """Return how many jobs are in each state, as soon as all have ended or nothing changes."""
+        """Wait until all jobs have ended or no state changes any more, and count the jobs by state."""
         last: Counter[str] = Counter()
         changed = time.monotonic()
         while time.monotonic() - changed < QUIET:

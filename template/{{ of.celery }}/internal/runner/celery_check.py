@@ -20,7 +20,7 @@ MAX_AGE = 60.0
 
 
 def configuration(queues: Sequence[str] | None = None) -> list[str]:
-    """Return what is wrong with jobs, queues and schedules, a sentence each.
+    """Return the problems of the jobs, queues and schedules, as one sentence each.
 
     `queues` are those that the workers of a deployment take together.
     """

@@ -35,7 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 REQUEST_LIMIT = 10_000
-"""How many jobs one request to the API may enqueue, which takes some seconds."""
+"""How many jobs one request to the API may enqueue: so many take a few seconds."""
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Batches[tuple[Record, float], JobInfo]] = (
     WeakKeyDictionary()

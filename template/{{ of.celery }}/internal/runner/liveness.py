@@ -1,7 +1,8 @@
-"""Files that tell of a worker, or beat, on this machine.
+"""The health files of the workers and of beat on this machine, which health checks read.
 
-The age of one says how long ago it was seen alive. Another one is there while a worker's database
-is away, and says why: to restart the worker would be of no use.
+A process touches its `.alive` file as a heartbeat, so the file's age is the time since the last
+one. A worker writes an `.away` file with the reason while its database does not answer: it is not
+ready then, but a restart would not help.
 """
 
 import asyncio

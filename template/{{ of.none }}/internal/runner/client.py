@@ -17,7 +17,7 @@ from internal.runner.states import ENDED, JobInfo, JobPage, JobQuery, JobState
 from internal.runner.watchdog import Watchdog
 
 REQUEST_LIMIT = 10_000
-"""How many jobs one request to the API may enqueue, which takes some seconds."""
+"""How many jobs one request to the API may enqueue: so many take a few seconds."""
 
 _pool = Pool()
 

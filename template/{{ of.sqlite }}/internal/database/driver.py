@@ -34,13 +34,13 @@ class Connection(aiosqlite.Connection):
         """Execute this before the next statement."""
         self._begin = statement
 
-    # aiosqlite's own is awaited, or used in `async with`; SQLAlchemy does the latter only.
+    # aiosqlite's own can be awaited as well, hence the other type; SQLAlchemy only enters it.
     def cursor(self) -> Cursor:  # type: ignore[override]
         """Return a cursor."""
         return Cursor(self)
 
     async def commit(self) -> None:
-        """Commit the transaction, if it has begun."""
+        """Commit the transaction; do nothing if no statement was executed in it."""
         if self._may_have_begun():
             await self.run(self._conn.commit)
 
@@ -53,6 +53,7 @@ class Connection(aiosqlite.Connection):
         """Call a function in the connection's thread."""
         # After an error, and where this task is cancelled and the thread goes on, it stays so.
         self._in_thread = True
+        # aiosqlite has no types for it.
         result = await self._execute(function, *arguments)  # type: ignore[no-untyped-call]
         self._in_thread = False
         return result
