@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from tests.kit.answers import Answers
-from tests.kit.ports import free_port, listens
+from tests.kit.ports import free_port
+from tests.kit.postgresql import is_ready
 from tests.kit.processes import CommandFailed, run, stop, user_environment
 from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN, IN_PROJECT, LICH, PYTHON_VERSION, ROOT
@@ -178,7 +179,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        until(lambda: listens(port))
+        until(lambda: is_ready(url))
         yield Server(project, url)
     finally:
         stop(running)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.ports import free_port, listens
+from tests.kit.ports import free_port
+from tests.kit.postgresql import is_ready
 from tests.kit.processes import run, user_environment
 from tests.kit.projects import Render
 from tests.kit.waiting import until
@@ -64,8 +65,9 @@ def url() -> Iterator[str]:
             stderr=subprocess.DEVNULL, **as_user,
         )  # fmt: skip
         try:
-            until(lambda: listens(port))
-            yield f"postgresql://owner:secret@127.0.0.1:{port}/postgres"
+            url = f"postgresql://owner:secret@127.0.0.1:{port}/postgres"
+            until(lambda: is_ready(url))
+            yield url
         finally:
             server.kill()
             server.wait()

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 import yaml
 
 from tests.kit import processes
 from tests.kit.markdown import Block, blocks
 from tests.kit.ports import free_port, listens
+from tests.kit.postgresql import is_ready
 from tests.kit.processes import user_environment
 from tests.kit.repository import IN_PROJECT, LANGUAGES, ROOT, tool
 from tests.kit.waiting import until
@@ -226,7 +226,7 @@ class Reader:
         if ENGINE in roles and "ENGINE_PORT" in self.environment:
             return listens(int(self.environment["ENGINE_PORT"]))
         if DATABASE in roles:
-            return listens(urlsplit(self.environment["DATABASE_URL"]).port or 0)
+            return is_ready(self.environment["DATABASE_URL"])
         return True
 
     def containers(self, script: str) -> None:

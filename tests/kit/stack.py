@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.kit.answers import Answers
 from tests.kit.engines import Running, engine
-from tests.kit.ports import free_port, listens
+from tests.kit.ports import free_port
+from tests.kit.postgresql import is_ready
 from tests.kit.processes import user_environment
 from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN
@@ -72,7 +73,7 @@ def postgresql(project: Path, settings: dict[str, str]) -> Iterator[Running]:
     server = Database("database", [sys.executable, "-m", "dev.database"], project, settings)
     server.start()
     try:
-        until(lambda: listens(port))
+        until(lambda: is_ready(settings["DATABASE_URL"]))
         yield server
     finally:
         server.kill()

@@ -1,5 +1,7 @@
 """A backup of Temporal's file and of PostgreSQL holds all that they had answered for."""
 
+import asyncio
+import functools
 import shutil
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from tests.kit import volumes
-from tests.kit.ports import free_port, listens
+from tests.kit.ports import free_port
+from tests.kit.postgresql import is_ready
 from tests.kit.projects import Render, migrate
 from tests.kit.waiting import until_async
 from tests.temporal.conftest import Mailbox, Process, Stack
@@ -34,7 +37,8 @@ async def test_after_a_restore_jobs_and_rows_are_there(render: Render, tmp_path:
 
     async def start() -> list[Process]:
         database = stack.start("dev.database")
-        await until_async(lambda: listens(port), 30, describe=lambda: database.log)
+        ready = functools.partial(asyncio.to_thread, is_ready, url)
+        await until_async(ready, 30, describe=lambda: database.log)
         return [database, await stack.start_engine()]
 
     servers = await start()
