@@ -1,8 +1,11 @@
 """E-mail by SMTP, or into the local outbox while there is no server."""
 
 import asyncio
+import functools
 import os
 import re
+from email import policy
+from email.headerregistry import BaseHeader, HeaderRegistry
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
@@ -32,6 +35,17 @@ UNSENDABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029"
 """What a header cannot hold, as between brackets of a regular expression: it would end the line."""
 
 
+class _Headers(HeaderRegistry):
+    """The standard library's headers, without a new class for each header of each message."""
+
+    @functools.cache  # noqa: B019 - one instance serves the whole process
+    def __getitem__(self, name: str) -> type[BaseHeader]:
+        return super().__getitem__(name)
+
+
+_POLICY = policy.default.clone(header_factory=_Headers())
+
+
 class EmailRejected(PermanentError):
     """No mail server, or not this one, will ever take this message."""
 
@@ -52,8 +66,8 @@ async def send_email(to: str, subject: str, body: str, *, key: str, settings: Se
     if re.search(f"[{UNSENDABLE}]", subject):
         raise EmailRejected("The subject holds a line break or another control character")
     name = quote(key, safe="")
-    sender = _address(settings.mail_from)
-    message = EmailMessage()
+    sender = _sender(settings.mail_from)
+    message = EmailMessage(_POLICY)
     message["From"] = sender
     message["To"] = _address(to)
     message["Subject"] = subject
@@ -95,6 +109,10 @@ def _address(text: str) -> str:
     except EmailNotValidError as error:
         raise EmailRejected(f"The address {text!r} is not valid: {error}") from error
     return f"{address.local_part}@{address.ascii_domain}"
+
+
+# All messages have the same sender.
+_sender = functools.cache(_address)
 
 
 async def _deliver(message: EmailMessage, url: AnyUrl) -> None:
