@@ -25,9 +25,14 @@ class Database(Running):
 
     def kill(self) -> None:
         lock = self._project / "data/postgresql/postmaster.pid"
-        with suppress(OSError):
-            os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
+        server = int(lock.read_text().split()[0]) if lock.exists() else None
+        if server:
+            with suppress(ProcessLookupError):
+                os.kill(server, signal.SIGKILL)
         super().kill()
+        if server:
+            # While the system still knows its number, another server takes it for running.
+            until(lambda: not Path(f"/proc/{server}").exists())
 
 
 @dataclass
