@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import yaml
 from docker.models.containers import Container
 
 from tests.containers.engine import Engine
+from tests.containers.network import Address, Run
+from tests.containers.stand_ins import BASE
 from tests.kit.waiting import until
 
 __all__ = ["Job", "Stack", "override"]
@@ -22,6 +25,9 @@ Job = dict[str, Any]
 
 TOKEN = "the-token-of-the-tests"
 """With it, the API of a stack may be used."""
+
+ENGINES = ("redis:6379", "rabbitmq:5672")
+"""Services without a published port, and where they listen."""
 
 ENDED = {"succeeded", "failed", "cancelled"}
 
@@ -84,6 +90,41 @@ class Stack:
     def url(self, service: str, port: int) -> str:
         """Return the address at which this machine reaches a port of a service."""
         return f"http://{self.compose('port', service, str(port)).strip()}"
+
+    def published(self) -> dict[str, int]:
+        """Return the ports of this machine that lead to a port of a service, by `SERVICE:PORT`."""
+        return {
+            f"{_service(container)}:{inside.removesuffix('/tcp')}": int(outside[0]["HostPort"])
+            for container in self.containers()
+            for inside, outside in container.attrs["NetworkSettings"]["Ports"].items()
+            if outside
+        }
+
+    def addresses(self) -> dict[str, Address]:
+        """Return where services listen, in each network, by `SERVICE:PORT in NETWORK`."""
+        ports: dict[str, set[int]] = {}
+        for name in [*self.published(), *ENGINES]:
+            service, _, port = name.partition(":")
+            ports.setdefault(service, set()).add(int(port))
+        return {
+            f"{_service(container)}:{port} in {name.removeprefix(f'{self.name}_')}": (
+                network["IPAddress"], port,
+            )
+            for container in self.containers()
+            for name, network in container.attrs["NetworkSettings"]["Networks"].items()
+            for port in ports.get(_service(container), ())
+        }  # fmt: skip
+
+    def gateway(self, network: str) -> str:
+        """Return the address of this machine in a network."""
+        attributes = self.engine.client.networks.get(f"{self.name}_{network}").attrs
+        return str(attributes["IPAM"]["Config"][0]["Gateway"])
+
+    def runner_in(self, network: str) -> Run:
+        """Return a function that runs a program in a container of its own in a network."""
+        image = f"{os.environ.get('IMAGE_PREFIX', '')}library/{BASE}"
+        options = ["--rm", f"--network={self.name}_{network}", "--user=10001"]
+        return partial(self.engine.run, "docker", "run", *options, image)
 
     def wait_until_healthy(self) -> None:
         """Wait until every container with a health check is healthy."""
@@ -160,6 +201,10 @@ def override(services: dict[str, Any], private: bool) -> str:
         ]  # fmt: skip
         lines.append(f"    ports: !override {json.dumps(ports)}")
     return "\n".join(lines) + "\n"
+
+
+def _service(container: Container) -> str:
+    return str(container.labels["com.docker.compose.service"])
 
 
 def _is_healthy(container: Container) -> bool:

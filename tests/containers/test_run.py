@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from copier import run_copy
 
-from tests.containers import stand_ins
+from tests.containers import network, stand_ins
 from tests.containers.engine import Engine
 from tests.containers.stack import TOKEN, Stack, override
 from tests.kit.answers import EVERY_RUNNER, Answers, name_of
@@ -180,6 +180,46 @@ def test_a_job_posted_to_the_api_is_done_in_the_worker(up: Stack) -> None:
     assert len(up.workers_of(job_id)) == 1
     messages = httpx2.get(f"{up.url('mail', 8025)}/api/v1/messages").json()["messages"]
     assert [message["Subject"] for message in messages].count("Message 1") == 1
+
+
+def test_another_machine_reaches_caddy_alone(up: Stack) -> None:
+    if not network.another_machine_can_be_had():
+        pytest.skip("no network namespace can be made here")
+    published = up.published()
+    with network.another_machine() as (here, there):
+        targets = {name: (here, port) for name, port in published.items()}
+        assert network.reached(there, targets) == {"caddy:80", "caddy:443"}
+    # All of them listen: it is their address that keeps the others to this machine.
+    on_this_machine = [("127.0.0.1", port) for port in published.values()]
+    assert "api:8000" in published
+    assert network.connected(on_this_machine) == on_this_machine
+
+
+def test_caddy_reaches_the_api_and_nothing_else(up: Stack) -> None:
+    # To the containers of its network, this machine has what it has to everyone.
+    gateway = up.gateway("edge")
+    machine = {f"{name} here": (gateway, port) for name, port in up.published().items()}
+    assert network.reached(up.runner_in("edge"), up.addresses() | machine) == {
+        "api:8000 in edge", "caddy:80 in edge", "caddy:443 in edge", "caddy:80 here", "caddy:443 here",
+    }  # fmt: skip
+
+
+def test_an_engine_is_in_one_network_and_asks_for_its_password(up: Stack) -> None:
+    engines = {
+        name: address
+        for name, address in up.addresses().items()
+        if name.startswith(("redis:", "rabbitmq:"))
+    }
+    if not engines:
+        pytest.skip("Temporal's server knows no passwords")
+    assert network.reached(up.runner_in("default"), engines) == set()
+    for service, code, error in (
+        ("redis", "import redis; redis.Redis('redis', retry=None).ping()", "Authentication"),
+        ("rabbitmq", "import amqp; amqp.Connection('rabbitmq').connect()", "AccessRefused"),
+    ):
+        if service in up.services:
+            with pytest.raises(AssertionError, match=error):
+                up.compose("exec", "-T", "worker", "python", "-c", code)
 
 
 def test_more_workers_share_the_load(up: Stack) -> None:
