@@ -60,9 +60,8 @@ def as_applied(project: Path, resource: Resource) -> Resource:
         process = container(resource["spec"])
         # As after `kustomize edit set image`.
         process["image"] = f"{images[process['image']]}@{DIGEST}"
-        process["imagePullPolicy"] = "Always"
         for first in pod(resource["spec"]).get("initContainers", []):
-            first |= {name: process[name] for name in ("image", "imagePullPolicy")}
+            first["image"] = process["image"]
     return resource
 
 

@@ -6,21 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
+import httpx2
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.common import RawValue
 
+from tests.kit.ports import free_port, listens
 from tests.kit.repository import OWN_JOBS
+from tests.kit.waiting import until_async
 from tests.temporal.conftest import QUEUE, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio]
 
 
-def payload(data: bytes, encoding: str = "json/plain") -> RawValue:
+def payload(data: bytes, encoding: str = "json/plain", **metadata: str) -> RawValue:
     """Return an argument as a client wrote it."""
-    return RawValue(Payload(metadata={"encoding": encoding.encode()}, data=data))
+    named = {"encoding": encoding, **metadata}
+    return RawValue(Payload(metadata={k: v.encode() for k, v in named.items()}, data=data))
 
 
 ALWAYS: Mapping[str, Sequence[object]] = {
@@ -31,6 +35,11 @@ ALWAYS: Mapping[str, Sequence[object]] = {
     "no JSON": [payload(b'{"to": ')],
     "binary": [payload(bytes(range(256)), "binary/plain")],
     "an unknown encoding": [payload(b"x", "binary/encrypted")],
+    "an unknown message of protobuf": [payload(b"{}", "json/protobuf", messageType="x.Y")],
+    "a message of protobuf without a type": [payload(b"{}", "json/protobuf")],
+    "binary that is no message of protobuf": [
+        payload(b"\xff", "binary/protobuf", messageType="temporal.api.common.v1.Payload")
+    ],
     "a payload without encoding": [RawValue(Payload(data=b"{}"))],
     "nothing": [],
 }
@@ -92,3 +101,52 @@ async def test_input_that_does_not_fit_fails_at_once_with_its_reason(
     ]
     problems = await asyncio.gather(*(reason(*case) for case in cases))
     assert [problem for problem in problems if problem] == []
+
+
+NOTES: Mapping[str, Mapping[str, object]] = {
+    "a text as progress": {"progress": "half"},
+    "a progress that cannot be read": {"progress": payload(b"{}", "json/protobuf")},
+    "an error that is none": {"error": [1]},
+    "a client that is none": {"enqueued_by": {"a": 1}},
+    "an input that is none": {"input": 42},
+}
+"""What a client noted of a workflow, in the place of what is ours."""
+
+
+async def test_a_job_of_which_another_client_noted_nonsense_is_shown_and_hides_no_other(
+    stack: Stack,
+) -> None:
+    port = free_port()
+    stack.start(f"uvicorn api.main:app --port {port}")
+    for name, memo in NOTES.items():
+        await stack.client.start_workflow(
+            "email",
+            {"to": "a@example.com", "subject": "Hello"},
+            id=name,
+            task_queue=QUEUE,
+            memo=memo,
+        )
+    await until_async(lambda: listens(port))
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as api:
+
+        async def listed() -> set[str]:
+            answer = await api.get("/jobs")
+            assert answer.status_code == 200
+            return {job["id"] for job in answer.json()["jobs"]}
+
+        async def all_are_listed() -> bool:
+            return await listed() == set(NOTES)
+
+        await until_async(all_are_listed)
+        for name in NOTES:
+            assert (await api.get(f"/jobs/{name}")).json()["state"] == "queued"
+            assert (await api.post(f"/jobs/{name}/cancel")).status_code == 202
+        await stack.start_worker()
+        for name in NOTES:
+
+            async def ended(name: str = name) -> bool:
+                state: str = (await api.get(f"/jobs/{name}")).json()["state"]
+                return state in ("cancelled", "failed")
+
+            await until_async(ended)
+            assert (await api.post(f"/jobs/{name}/retry")).status_code == 202

@@ -6,9 +6,9 @@ import hashlib
 import json
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import JsonValue
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
@@ -47,6 +47,8 @@ from internal.runner.history import input_and_steps
 from internal.runner.queues import all_queues, task_queue
 from internal.runner.registry import registry
 from internal.runner.states import ENDED, JobInfo, JobPage, JobQuery, JobState, Progress
+
+T = TypeVar("T")
 
 IN_FLIGHT = 64
 """How many jobs `enqueue_many` enqueues at a time."""
@@ -146,9 +148,9 @@ async def _enqueue(
         except WorkflowAlreadyStartedError:
             description = await client.get_workflow_handle(job_id).describe()
             known = await _info(client, description)
+            digest = await _noted(description, "input", str)
             if known.enqueued_by != enqueued_by or (
-                "input" in memo
-                and await description.memo_value("input", memo["input"]) != memo["input"]
+                "input" in memo and digest not in (None, memo["input"])
             ):
                 raise KeyReused(job_id) from None
             return known
@@ -260,8 +262,10 @@ async def retry(job_id: str) -> JobInfo:
         handle = client.get_workflow_handle(job_id, run_id=description.run_id)
         arguments, steps = await input_and_steps(client, handle)
         definition = registry().kinds.get(description.workflow_type)
-        memo = await description.memo()
-        kept = {name: memo[name] for name in ("input", "enqueued_by") if name in memo}
+        noted = {
+            name: await _noted(description, name, str) for name in ("input", "enqueued_by")
+        }
+        kept = {name: value for name, value in noted.items() if value is not None}
         try:
             await client.start_workflow(
                 description.workflow_type,
@@ -345,14 +349,14 @@ async def _info(client: Client, description: WorkflowExecutionDescription) -> Jo
     if state in (JobState.SUCCEEDED, JobState.FAILED):
         result, error = await _outcome(client, description)
     elif state is not JobState.CANCELLED:
-        error = await description.memo_value("error", None, type_hint=str)
+        error = await _noted(description, "error", str)
     return JobInfo(
         id=description.id,
         kind=description.workflow_type,
         state=state,
         progress=await _progress(client, description),
         result=result,
-        enqueued_by=await description.memo_value("enqueued_by", None, type_hint=str),
+        enqueued_by=await _noted(description, "enqueued_by", str),
         error=error,
     )
 
@@ -374,12 +378,22 @@ def _is_delayed(execution: WorkflowExecution) -> bool:
 
 async def _progress(client: Client, description: WorkflowExecutionDescription) -> Progress | None:
     for pending in description.raw_description.pending_activities:
-        if pending.heartbeat_details.payloads:
-            payloads = pending.heartbeat_details.payloads
+        # A native activity may say something else by its heartbeats.
+        with suppress(ValueError):
             progress: Progress
+            payloads = pending.heartbeat_details.payloads
             [progress] = await client.data_converter.decode(payloads, [Progress])
             return progress
-    return await description.memo_value("progress", None, type_hint=Progress)
+    return await _noted(description, "progress", Progress)
+
+
+async def _noted(execution: WorkflowExecution, name: str, kind: type[T]) -> T | None:
+    """Return what is noted of a job; None also for what another client wrote in its place."""
+    try:
+        noted: T | None = await execution.memo_value(name, None, type_hint=kind)
+    except ValueError:
+        return None
+    return noted
 
 
 async def _outcome(
@@ -408,9 +422,9 @@ async def _listed(execution: WorkflowExecution) -> JobInfo:
         id=execution.id,
         kind=execution.workflow_type,
         state=state,
-        progress=await execution.memo_value("progress", None, type_hint=Progress),
-        enqueued_by=await execution.memo_value("enqueued_by", None, type_hint=str),
-        error=None if hide_error else await execution.memo_value("error", None, type_hint=str),
+        progress=await _noted(execution, "progress", Progress),
+        enqueued_by=await _noted(execution, "enqueued_by", str),
+        error=None if hide_error else await _noted(execution, "error", str),
     )
 
 

@@ -20,8 +20,11 @@ class PayloadConverter(PydanticPayloadConverter):
         """Return the values of payloads."""
         try:
             return super().from_payloads(payloads, type_hints)
-        except KeyError as error:
-            raise ValueError(f"It is not JSON: {error.args[0]}.") from error
+        except ValueError:
+            raise
+        except Exception as error:
+            reason = error.args[0] if error.args else type(error).__name__
+            raise ValueError(f"It is not JSON: {reason}.") from error
 
 
 DATA_CONVERTER = replace(pydantic_data_converter, payload_converter_class=PayloadConverter)
