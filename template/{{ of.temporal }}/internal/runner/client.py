@@ -262,9 +262,7 @@ async def retry(job_id: str) -> JobInfo:
         handle = client.get_workflow_handle(job_id, run_id=description.run_id)
         arguments, steps = await input_and_steps(client, handle)
         definition = registry().kinds.get(description.workflow_type)
-        noted = {
-            name: await _noted(description, name, str) for name in ("input", "enqueued_by")
-        }
+        noted = {name: await _noted(description, name, str) for name in ("input", "enqueued_by")}
         kept = {name: value for name, value in noted.items() if value is not None}
         try:
             await client.start_workflow(
