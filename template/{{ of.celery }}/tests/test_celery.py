@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
-from celery.beat import PersistentScheduler
 from fastapi.testclient import TestClient
 from redis import Redis
 
@@ -39,6 +38,7 @@ from tests.jobs.workers import native
 from tests.runner import Worker
 
 PREFIX = app.conf.task_default_queue
+LAST_RUNS = f"{PREFIX}:last-runs"
 
 
 @pytest.fixture
@@ -232,17 +232,36 @@ def test_a_job_that_blocks_the_event_loop_is_named(client: TestClient, runner: W
     assert wait(client, job_id)["state"] == "succeeded"
 
 
-def test_two_schedulers_do_what_is_due_once(
-    client: TestClient, redis: Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def tick(caplog: pytest.LogCaptureFixture) -> bool:
+    """Start a scheduler, as after a restart; tell whether it sends the daily job."""
+    app.conf.beat_schedule = scheduler.schedules()
+    caplog.clear()
+    beat = scheduler.Scheduler(app)
+    for _ in beat.schedule:
+        beat.tick()
+    beat.close()
+    return "Sending due task test-daily" in caplog.text
+
+
+def let_days_pass(redis: Redis) -> None:
+    """Put back by two days when each job was last sent by its schedule."""
+    before = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    redis.hset(LAST_RUNS, mapping=dict.fromkeys(scheduler.schedules(), before))
+
+
+def test_what_was_due_while_no_scheduler_ran_is_done_once(
+    client: TestClient, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    for name in ("first", "second"):
-        beat = scheduler.Scheduler(app, schedule_filename=overdue(tmp_path / name))
-        for _ in beat.schedule:
-            beat.tick()
-        beat.close()
-        assert "Sending due task test-daily" in caplog.text
-        caplog.clear()
+    redis.delete(LAST_RUNS)
+    redis.hset(LAST_RUNS, "no-more-there", datetime.now(UTC).isoformat())
+    assert not tick(caplog)  # A schedule that is new begins with its next time.
+    assert set(redis.hkeys(LAST_RUNS)) == set(scheduler.schedules())
+    let_days_pass(redis)
+    assert tick(caplog)
+    assert not tick(caplog)
+    let_days_pass(redis)
+    assert tick(caplog)  # Like a second one that is started by mistake, at the same time.
     assert celery_check.alive("beat") == []
 
     [key] = redis.scan_iter(f"{PREFIX}:job:test-daily-????????T????")
@@ -250,14 +269,17 @@ def test_two_schedulers_do_what_is_due_once(
     assert (job["kind"], job["state"]) == ("test-daily", "succeeded")
 
 
-def overdue(path: Path) -> str:
-    """Write a scheduler's memory, by which everything was last done two days ago."""
+def test_a_scheduler_waits_for_redis(
+    engine: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app.conf.beat_schedule = scheduler.schedules()
-    memory = PersistentScheduler(app, schedule_filename=str(path))
-    for entry in memory.schedule.values():
-        entry.last_run_at = datetime.now(UTC) - timedelta(days=2)
-    memory.close()
-    return str(path)
+    let_days_pass(redis)
+    beat = scheduler.Scheduler(app)
+    with monkeypatch.context() as patch:
+        absent = Redis.from_url(f"redis://127.0.0.1:{free_port()}/0")
+        patch.setattr(records, "connection", lambda: absent)
+        assert beat.tick() == scheduler.PAUSE
+    assert beat.tick() == 0  # Something was due.
 
 
 @pytest.mark.parametrize("missing", ["records", "broker"])

@@ -1,16 +1,16 @@
-"""Celery's scheduler with the jobs' schedules, retries while the broker is away, and a liveness file."""
+"""Celery's scheduler with the jobs' schedules, whose last runs are in Redis, and a liveness file."""
 
 import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from celery.beat import PersistentScheduler, ScheduleEntry
+from celery import beat
 from celery.schedules import BaseSchedule, schedstate
 from cronsim import CronSim
+from redis import RedisError
 
-from internal.config import get_settings
-from internal.runner import celery_check
+from internal.runner import celery_check, records
 from internal.runner.errors import EngineUnavailable
 from internal.runner.liveness import alive_file
 from internal.runner.registry import registry
@@ -46,10 +46,6 @@ class Cron(BaseSchedule):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return what is kept in the schedule's file."""
-        return Cron, (self.expression,)
-
     def __repr__(self) -> str:
         """Return it for logs."""
         return f"<cron {self.expression}>"
@@ -63,12 +59,17 @@ def schedules() -> dict[str, dict[str, Any]]:
     }
 
 
-class Scheduler(PersistentScheduler):
-    """A scheduler of which a second one, started by mistake, does no job twice."""
+class Scheduler(beat.Scheduler):
+    """A scheduler that goes on where the one before it ended, also on another machine.
+
+    What was due while none ran is done once, when one runs again. A second one, started by mistake,
+    does no job twice.
+    """
+
+    _recalled = False
 
     def setup_schedule(self) -> None:
-        """Open the schedule's file, in a folder that may not be there yet."""
-        get_settings().data_dir.mkdir(parents=True, exist_ok=True)
+        """Check and take the schedules of the jobs, and those of Celery's configuration."""
         if problems := celery_check.schedules():
             raise SystemExit("\n".join(problems))
         self.app.conf.beat_schedule = {**schedules(), **self.app.conf.beat_schedule}
@@ -77,10 +78,15 @@ class Scheduler(PersistentScheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due, and show that this was done."""
         alive_file("beat").touch()
+        try:
+            self._recall()
+        except RedisError as error:
+            _log.warning("the schedules have to wait: %s", error)
+            return PAUSE
         pause: float = super().tick(*args, **kwargs)
         return pause
 
-    def apply_async(self, entry: ScheduleEntry, *args: Any, **kwargs: Any) -> Any:
+    def apply_async(self, entry: beat.ScheduleEntry, *args: Any, **kwargs: Any) -> Any:
         """Send one job; its id says for when it was scheduled, and no id is done twice."""
         schedule = entry.schedule
         if isinstance(schedule, Cron):
@@ -88,7 +94,7 @@ class Scheduler(PersistentScheduler):
             entry.options = {**(entry.options or {}), "task_id": job_id}
         while True:
             try:
-                return super().apply_async(entry, *args, **kwargs)
+                sent = super().apply_async(entry, *args, **kwargs)
             except Exception as error:
                 # The next time may be tomorrow: wait for the engine instead.
                 if not isinstance(error.__cause__ or error.__context__, EngineUnavailable):
@@ -96,3 +102,36 @@ class Scheduler(PersistentScheduler):
                 _log.warning("%s has to wait: %s", entry.name, error)
                 alive_file("beat").touch()
                 time.sleep(PAUSE)
+            else:
+                self._remember(str(entry.name))
+                return sent
+
+    def _recall(self) -> None:
+        """Learn, once, when each job was last sent; one that is new counts as sent now."""
+        if self._recalled:
+            return
+        redis: Any = records.connection()
+        entries: dict[str, Any] = self.schedule
+        with redis.pipeline() as commands:
+            for name, entry in entries.items():
+                commands.hsetnx(_last_runs(), name, entry.last_run_at.isoformat())
+            commands.hgetall(_last_runs())
+            known: dict[str, str] = commands.execute()[-1]
+        if gone := known.keys() - entries.keys():
+            redis.hdel(_last_runs(), *gone)
+        for name, entry in entries.items():
+            entry.last_run_at = datetime.fromisoformat(known[name])
+        self._recalled = True
+
+    def _remember(self, name: str) -> None:
+        entry: Any = self.schedule[name]
+        redis: Any = records.connection()
+        try:
+            redis.hset(_last_runs(), name, entry.last_run_at.isoformat())
+        except RedisError as error:
+            # The next scheduler sends it again, under the same id.
+            _log.warning("that %s was sent is not noted: %s", name, error)
+
+
+def _last_runs() -> str:
+    return f"{records.prefix()}last-runs"
