@@ -45,7 +45,8 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """Without a heartbeat for so long, a worker is lost, and another one takes its job."""
 
 MAX_LOST = 3
-"""A job has failed that so many workers in a row were lost with: it may be what kills them."""
+"""A job has failed that so many workers in a row were lost with, without any progress between them:
+it may be what kills them."""
 
 # An attempt ends by itself at the policy's timeout; this is for a worker that is stuck.
 _MARGIN = timedelta(seconds=THREAD_GRACE + 10)
@@ -164,6 +165,7 @@ class Run(NumberedSteps):
         arguments: Mapping[str, JsonValue],
     ) -> JsonValue:
         lost = 0
+        seen: Sequence[Any] | None = None
         while not (step := self.steps[number]).done:
             await _sleep_until(step.due)
             self._require_time()
@@ -188,8 +190,10 @@ class Run(NumberedSteps):
             except ActivityError as error:
                 if is_cancelled_exception(error) or _is_cancelled():
                     raise asyncio.CancelledError from error
-                lost = lost + 1 if _is_lost(error) else 0
-                if not 0 < lost < MAX_LOST:
+                heartbeat = _last_heartbeat(error)
+                lost = lost + 1 if heartbeat == seen else 1
+                seen = heartbeat
+                if heartbeat is None or lost == MAX_LOST:
                     self.change(number, self._failed(step, error))
             else:
                 _remember(progress=outcome.progress, error=None)
@@ -272,9 +276,11 @@ async def _sleep_until(due: float, summary: str | None = None) -> None:
         await workflow.sleep(duration, summary=summary)
 
 
-def _is_lost(error: ActivityError) -> bool:
-    """Tell whether an attempt was lost with its worker."""
-    return isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.HEARTBEAT
+def _last_heartbeat(error: ActivityError) -> Sequence[Any] | None:
+    """Return the progress, if any, of an attempt that was lost with its worker; None for others."""
+    if isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.HEARTBEAT:
+        return error.cause.last_heartbeat_details
+    return None
 
 
 def _is_cancelled() -> bool:
