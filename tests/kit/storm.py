@@ -21,7 +21,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -32,21 +31,19 @@ from pathlib import Path
 from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]  # It comes without types.
-import obstore
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from obstore.store import LocalStore, ObjectStore, S3Store
 
 from tests.kit.answers import Answers
 from tests.kit.apart import apart, doors, networks_can_be_had
 from tests.kit.brokers import Server
+from tests.kit.buckets import s3
 from tests.kit.engines import Engine, Running, engine
-from tests.kit.ports import free_port, listens
+from tests.kit.ports import free_port
 from tests.kit.processes import user_environment
 from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN, IN_PROJECT
 from tests.kit.stack import postgresql
-from tests.kit.waiting import until
 
 __all__ = ["Result", "storm"]
 
@@ -125,9 +122,12 @@ def storm(
         mailbox = stack.enter_context(_Mailbox.serving(settings))
         ledger = _Ledger(project, settings.get("DATABASE_URL"), mailbox)
         if separate:
-            stack.enter_context(_bucket(settings, folder))
+            bucket = stack.enter_context(s3(folder))
+            bucket.put("imports/rows.csv", _rows())
+            settings |= bucket.settings
         else:
-            _store_file(LocalStore(project / "data", mkdir=True))
+            (project / "data/imports").mkdir(parents=True, exist_ok=True)
+            (project / "data/imports/rows.csv").write_bytes(_rows())
         running = stack.enter_context(engine(answers, project, folder, settings))
         ports = _ports(running.settings)
         separately = separate and networks_can_be_had()
@@ -168,40 +168,10 @@ def storm(
     return result
 
 
-@contextmanager
-def _bucket(settings: dict[str, str], folder: Path) -> Iterator[None]:
-    """Run a server of S3 with the file to import in a bucket, and name it in the settings."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    with (folder / "s3.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        until(lambda: listens(port))
-        urllib.request.urlopen(urllib.request.Request(f"{address}/files", method="PUT"))
-        settings |= {
-            "STORAGE_URL": "s3://files", "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true",
-            "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "storm",
-            "AWS_SECRET_ACCESS_KEY": "storm",
-        }  # fmt: skip
-        _store_file(
-            S3Store(
-                "files", endpoint=address, region="us-east-1", access_key_id="storm",
-                secret_access_key="storm", client_options={"allow_http": True},
-            )
-        )  # fmt: skip
-        yield
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _store_file(store: ObjectStore) -> None:
-    """Put the file to import into a storage."""
+def _rows() -> bytes:
+    """Return the file to import."""
     lines = "".join(f"{row}@example.com,{row}\n" for row in range(ROWS))
-    obstore.put(store, "imports/rows.csv", f"email,name\n{lines}".encode())
+    return f"email,name\n{lines}".encode()
 
 
 class _Mailbox:
