@@ -1,5 +1,6 @@
 """What every test can use: a clean environment, a mail server, and the API."""
 
+import logging
 import shutil
 import socket
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ ROOT = Path(__file__).parent.parent
 
 # The tests' own jobs are jobs like any other.
 PACKAGES.append("tests.jobs")
+
+# A test that waits asks the API again and again: what it printed would be lost among that.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class Mailbox:
@@ -75,8 +79,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mon
             patch.delenv(name.upper(), raising=False)
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("DATA_DIR", str(folder / "data"))
-        patch.setenv("MAX_SLEEP", "0.2")
-        patch.setattr(outbox, "INTERVAL", 0.2)
+        patch.setenv("MAX_SLEEP", "0.05")
+        patch.setattr(outbox, "INTERVAL", 0.1)
         shutil.copytree(ROOT / "tests/data", folder / "data")
         patch.chdir(folder)
         get_settings.cache_clear()

@@ -68,12 +68,14 @@ def test_a_result_that_is_not_json_fails_with_the_reason(client: TestClient) -> 
 def test_an_attempt_ends_at_its_timeout(client: TestClient) -> None:
     job_id = post(client, "test-slow", {})
     job = wait(client, job_id)
-    assert (job["state"], job["error"]) == ("failed", "TimeoutError: not done within 0.2 seconds")
+    assert (job["state"], job["error"]) == ("failed", "TimeoutError: not done within 0.1 seconds")
     assert notes(job_id) == ["attempt 1", "attempt 2"]
 
 
 def test_a_job_ends_at_its_deadline_counted_from_when_it_may_begin(client: TestClient) -> None:
-    later = datetime.now(UTC) + timedelta(seconds=0.5)
+    # A worker that still starts could miss the deadline.
+    done(client, "test-add", {})
+    later = datetime.now(UTC) + timedelta(seconds=0.3)
     delayed = client.post("/jobs/test-late", params={"at": later.isoformat()}).json()["id"]
     for job_id in (post(client, "test-late", {}), delayed):
         job = wait(client, job_id)
@@ -133,7 +135,7 @@ def test_a_clock_in_a_workflow_is_found_with_its_line(client: TestClient) -> Non
 
 
 def test_a_job_waits_for_its_time(client: TestClient) -> None:
-    at = datetime.now(UTC) + timedelta(seconds=0.5)
+    at = datetime.now(UTC) + timedelta(seconds=0.3)
     accepted = client.post("/jobs/test-add", params={"at": at.isoformat()}, json={}).json()
     assert wait(client, accepted["id"])["state"] == "succeeded"
     assert datetime.now(UTC) >= at
@@ -165,13 +167,13 @@ def test_the_same_key_with_another_input_is_refused(client: TestClient) -> None:
 
 def test_many_jobs_are_enqueued_by_one_request_and_once_for_its_key(client: TestClient) -> None:
     headers = {"Idempotency-Key": uuid4().hex}
-    body = [{"numbers": [number]} for number in range(20)]
+    body = [{"numbers": [number]} for number in range(10)]
     first = client.post("/jobs/test-add/batch", json=body, headers=headers)
     assert first.status_code == 202
     ids = [job["id"] for job in first.json()]
-    assert len(set(ids)) == 20
+    assert len(set(ids)) == 10
     results = [wait(client, job_id)["result"] for job_id in ids]
-    assert results == [{"total": number} for number in range(20)]
+    assert results == [{"total": number} for number in range(10)]
 
     again = client.post("/jobs/test-add/batch", json=body, headers=headers)
     assert [job["id"] for job in again.json()] == ids
@@ -193,21 +195,21 @@ def test_a_bad_key_is_refused(client: TestClient) -> None:
 
 def test_jobs_are_listed_by_state_and_kind_in_pages(client: TestClient) -> None:
     ids: list[str] = []
-    for _ in range(5):
+    for _ in range(3):
         # One after the other: an engine may list ended jobs by their end.
         ids.append(job_id := post(client, "test-add", {}))
         wait(client, job_id)
         wait_until_listed(client, job_id, kind="test-add", state="succeeded", limit="500")
     found: list[str] = []
     cursor = None
-    while len(found) < 5:
+    while len(found) < 3:
         params = {"kind": "test-add", "state": "succeeded", "limit": "2"}
         params |= {"cursor": cursor} if cursor else {}
         page = client.get("/jobs", params=params).raise_for_status().json()
         assert len(page["jobs"]) == 2
         found += [job["id"] for job in page["jobs"]]
         cursor = page["cursor"]
-    assert found[:5] == ids[::-1]
+    assert found[:3] == ids[::-1]
     assert not set(ids) & set(listed(client, kind="test-flaky"))
 
 

@@ -75,7 +75,7 @@ class Late(Job):
 
     kind = "test-late"
     policy = Policy(
-        deadline=timedelta(seconds=2),
+        deadline=timedelta(seconds=1),
         attempts=1_000,
         first_backoff=timedelta(milliseconds=100),
         max_backoff=timedelta(milliseconds=200),
@@ -84,6 +84,7 @@ class Late(Job):
     async def run(self, ctx: JobContext) -> None:
         """Do what the class says."""
         note(ctx.key, f"attempt {ctx.attempt}")
+        await asyncio.sleep(0.1)
         raise OSError("not yet")
 
 
@@ -181,7 +182,7 @@ class Slow(Job):
 
     kind = "test-slow"
     policy = Policy(
-        attempts=2, timeout=timedelta(milliseconds=200), first_backoff=timedelta(milliseconds=50)
+        attempts=2, timeout=timedelta(milliseconds=100), first_backoff=timedelta(milliseconds=50)
     )
 
     async def run(self, ctx: JobContext) -> None:

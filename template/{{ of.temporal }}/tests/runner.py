@@ -99,12 +99,17 @@ def server() -> Iterator[str]:
     # For the tests of what a workflow does when its history is long: it is told early, and
     # goes on in a new run without a pause.
     long_histories = (
-        *("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=20"),
+        *("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=40"),
         *("--dynamic-config-value", 'history.workflowIdReuseMinimalInterval="0s"'),
-        # Otherwise, the shortest pause is a second.
-        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="1ms"'),
     )
-    with process(command(port, "--headless", "--log-level", "error", *long_histories)):
+    # Otherwise, the shortest pause is a second, and the server looks only 20 times a second for
+    # pauses that are over.
+    short_pauses = (
+        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="1ms"'),
+        *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=1000"),
+    )
+    options = (*long_histories, *short_pauses)
+    with process(command(port, "--headless", "--log-level", "error", *options)):
         yield address
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import os
-import subprocess
 import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -18,9 +17,9 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from api.main import app
 from internal import workers
-from internal.config import Settings
+from internal.config import Settings, get_settings
 from internal.runner import client as jobs
-from internal.runner import native
+from internal.runner import native, supervisor
 from internal.runner.connection import connect, connection
 from internal.runner.health import Health
 from internal.runner.interceptor import ActivityInterceptor
@@ -28,8 +27,6 @@ from internal.runner.worker import build_workers, check_native
 from internal.workers.main import main
 from tests.conftest import free_port
 from tests.runner import until
-
-WORKER = [sys.executable, "-m", "internal.workers.main"]
 
 
 def test_the_worker_is_checked_without_a_server(
@@ -109,18 +106,26 @@ async def test_an_attempt_at_a_native_activity_ends_before_the_server_starts_the
         await environment.run(attempt.execute_activity, anything)
 
 
-def test_the_worker_waits_for_its_server_and_ends_when_it_is_told() -> None:
-    environment = os.environ | {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
-    with subprocess.Popen(WORKER, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
-        assert waiting.stderr
-        assert "again in" in waiting.stderr.readline()
-        waiting.terminate()
-        assert waiting.wait(5) == 0
+async def test_the_worker_waits_for_its_server_and_ends_when_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_port()}")
+    stop = asyncio.Event()
+    working = asyncio.create_task(supervisor.work(get_settings(), stop))
+
+    async def waits() -> bool:
+        return "no work from Temporal, again in 0.25 s" in caplog.text
+
+    await until(waits)
+    assert not working.done()
+    stop.set()
+    await asyncio.wait_for(working, 5)
 
 
 async def test_the_worker_is_ready_while_the_server_sees_it_poll_each_queue(
-    temporal: Client, own_queue: Settings
+    temporal: Client, own_queue: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("internal.runner.health.FIRST_INTERVAL", 0.05)
     health, port = Health(), free_port()
     settings = own_queue.model_copy(update={"worker_queues": frozenset({"default", "slow"})})
     first, second = build_workers(temporal, settings)
@@ -131,7 +136,7 @@ async def test_the_worker_is_ready_while_the_server_sees_it_poll_each_queue(
 
         assert (await http.get("/livez")).is_success
         async with first, health.watch([first, second]):
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(0.2)
             assert not await ready()
             async with second:
                 await until(ready)
@@ -139,8 +144,9 @@ async def test_the_worker_is_ready_while_the_server_sees_it_poll_each_queue(
 
 
 async def test_without_its_database_the_worker_is_not_ready_but_needs_no_restart(
-    temporal: Client, own_queue: Settings, absent_database: None
+    temporal: Client, own_queue: Settings, absent_database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("internal.runner.health.FIRST_INTERVAL", 0.05)
     health, port = Health(), free_port()
     [worker] = build_workers(
         temporal, own_queue.model_copy(update={"worker_queues": frozenset({"default"})})

@@ -86,7 +86,7 @@ async def test_input_that_misfits_fails_at_once(temporal: Client, runner: None) 
 async def test_a_workflow_with_a_long_history_goes_on_in_a_new_run(
     temporal: Client, client: TestClient
 ) -> None:
-    job_id = post(client, "test-steps", {"fail_once": True})
+    job_id = post(client, "test-steps", {"fail_once": False})
     assert wait(client, job_id)["state"] == "succeeded"
     description = await temporal.get_workflow_handle(job_id).describe()
     assert description.raw_description.workflow_execution_info.first_run_id != description.run_id

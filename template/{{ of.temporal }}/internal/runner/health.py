@@ -25,6 +25,9 @@ from internal.runner.jobs_loop import jobs_loop
 INTERVAL = 5.0
 """The seconds between two questions to the server."""
 
+FIRST_INTERVAL = 0.5
+"""The same, in seconds, until the server sees the worker poll."""
+
 ANSWER_EXPIRES = 3 * INTERVAL
 """Without an answer for so many seconds, the worker is not ready."""
 
@@ -97,7 +100,7 @@ class Health:
                         back.set()
                     away_since = None
             settled = self._last_poll and away_since is None
-            await asyncio.sleep(INTERVAL if settled else 0.5)
+            await asyncio.sleep(INTERVAL if settled else FIRST_INTERVAL)
 
     async def _why_not_ready(self) -> str:
         if not self.ready:

@@ -15,7 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from temporalio.workflow import SandboxImportNotificationPolicy
 
 from internal.config import Settings
-from internal.runner.activity import run_attempt
+from internal.runner import activity
 from internal.runner.interceptor import ActivityInterceptor
 from internal.runner.native import native_activities, native_workflows
 from internal.runner.payloads import DATA_CONVERTER
@@ -24,10 +24,6 @@ from internal.runner.workflow import RunJob
 
 GRACE = timedelta(seconds=25)
 """How long activities may go on when the worker is told to stop; containers wait longer."""
-
-# A cancellation request comes in the answer to a heartbeat, so this is how long it
-# takes. Temporal's own choice is most of the heartbeat timeout.
-_HEARTBEAT_THROTTLE = timedelta(milliseconds=500)
 
 # For native workflows. An import that is not passed through would be done again for every one, at
 # 10 times the cost of all the rest: the worker does not start with one.
@@ -49,17 +45,19 @@ def build_workers(client: Client, settings: Settings) -> list[Worker]:
 
 def build_worker(client: Client, settings: Settings, queue: str) -> Worker:
     """Return a worker for one queue; it does not run yet."""
+    # Otherwise, the SDK holds heartbeats back for most of their timeout.
+    heartbeats = timedelta(seconds=activity.HEARTBEAT_INTERVAL)
     return Worker(
         client,
         task_queue=task_queue(settings, queue),
         workflows=[RunJob, *native_workflows()],
-        activities=[run_attempt, *native_activities()],
+        activities=[activity.run_attempt, *native_activities()],
         interceptors=[ActivityInterceptor()],
         workflow_runner=_SANDBOX,
         workflow_failure_exception_types=_FAILURES,
         graceful_shutdown_timeout=GRACE,
-        max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
-        default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+        max_heartbeat_throttle_interval=heartbeats,
+        default_heartbeat_throttle_interval=heartbeats,
         max_concurrent_activities=concurrency(settings, queue),
         # The server's limit, so it holds over all workers.
         max_task_queue_activities_per_second=settings.queue_rate.get(queue),
