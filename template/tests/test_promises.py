@@ -75,7 +75,7 @@ def test_an_attempt_ends_at_its_timeout(client: TestClient) -> None:
 def test_a_job_ends_at_its_deadline_counted_from_when_it_may_begin(client: TestClient) -> None:
     # A worker that still starts could miss the deadline.
     done(client, "test-add", {})
-    later = datetime.now(UTC) + timedelta(seconds=0.3)
+    later = datetime.now(UTC) + timedelta(seconds=0.2)
     delayed = client.post("/jobs/test-late", params={"at": later.isoformat()}).json()["id"]
     for job_id in (post(client, "test-late", {}), delayed):
         job = wait(client, job_id)
@@ -135,7 +135,7 @@ def test_a_clock_in_a_workflow_is_found_with_its_line(client: TestClient) -> Non
 
 
 def test_a_job_waits_for_its_time(client: TestClient) -> None:
-    at = datetime.now(UTC) + timedelta(seconds=0.3)
+    at = datetime.now(UTC) + timedelta(seconds=0.2)
     accepted = client.post("/jobs/test-add", params={"at": at.isoformat()}, json={}).json()
     assert wait(client, accepted["id"])["state"] == "succeeded"
     assert datetime.now(UTC) >= at

@@ -29,19 +29,24 @@ from tests.conftest import free_port
 from tests.runner import until
 
 
+def check(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Check the worker, without a log: it would be written to a stream that ends with the test."""
+    monkeypatch.setattr(supervisor, "configure_logging", lambda _settings: None)
+    monkeypatch.setattr(sys, "argv", ["worker", "--check", *arguments])
+    return main()
+
+
 def test_the_worker_is_checked_without_a_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["worker", "--check"])
-    assert main() == 0
+    assert check(monkeypatch) == 0
     assert capsys.readouterr().out == "The worker is complete.\n"
 
 
 def test_a_queue_that_no_worker_takes_is_named_by_the_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["worker", "--check", "--queues", "another"])
-    assert main() == 1
+    assert check(monkeypatch, "--queues", "another") == 1
     said = capsys.readouterr().err
     assert "--queues names the queue 'another', to which no job is enqueued." in said
     assert "is enqueued to the queue 'default', which no worker takes." in said
