@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from internal.storage import StoredFile
 
 BATCH = 2_000
 """How many rows are committed together."""
+
+COUNTED = 50_000
+"""How many rows are counted before it is seen whether the import is to stop."""
 
 HEADER_BLOCK = 8 * 1024
 """How many bytes of a file are read at once to know its columns."""
@@ -141,7 +145,7 @@ async def _begin(file: StoredFile, import_id: str, settings: Settings) -> tuple[
     if begun and begun.file_version == file.version:
         return Place(begun.rows_done, begun.position), begun.rows_total
     done = begun.rows_done if begun else 0
-    place, total = await asyncio.to_thread(_survey, file, settings, done)
+    place, total = await _survey(file, settings, done)
     known = {"position": place.offset, "rows_total": total, "file_version": file.version}
     begin = insert(Import).values(id=import_id, rows_done=place.rows, **known)
     begin = begin.on_conflict_do_update(
@@ -191,13 +195,25 @@ def _find(path: str, settings: Settings) -> StoredFile:
         ) from error
 
 
-def _survey(file: StoredFile, settings: Settings, done: int) -> tuple[Place, int]:
+async def _survey(file: StoredFile, settings: Settings, done: int) -> tuple[Place, int]:
     """Return the place after so many rows, and count all of them."""
-    with _reading(file):
-        rows = Rows(file, settings)
-        done = sum(1 for _ in islice(rows, done))
-        place = Place(done, rows.offset)
-        return place, done + sum(1 for _ in rows)
+    rows = await asyncio.to_thread(_open, file, settings, 0)
+    done = await _skip(rows, done)
+    place = Place(done, rows.offset)
+    return place, done + await _skip(rows, sys.maxsize)
+
+
+async def _skip(rows: Rows, limit: int) -> int:
+    """Pass over so many rows, or all that are left, and return their number."""
+    skipped = 0
+    while number := await asyncio.to_thread(_count, rows, min(COUNTED, limit - skipped)):
+        skipped += number
+    return skipped
+
+
+def _count(rows: Rows, limit: int) -> int:
+    with _reading(rows.file):
+        return sum(1 for _ in islice(rows, limit))
 
 
 def _open(file: StoredFile, settings: Settings, offset: int) -> Rows:
