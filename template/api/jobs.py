@@ -97,8 +97,9 @@ def _upload_route(definition: type[Definition], field: str) -> Callable[..., Any
         idempotency_key: IdempotencyKey = None,
         at: At = None,
     ) -> Accepted:
-        job = await uploads.receive(request, definition, field)
-        enqueued = await runner.enqueue(job, key=idempotency_key, at=at, enqueued_by=client.name)
+        key, name = idempotency_key, client.name
+        async with uploads.received(request, definition, field, key, name) as job:
+            enqueued = await runner.enqueue(job, key=key, at=at, enqueued_by=name)
         accepted = _accepted(enqueued)
         response.headers["Location"] = accepted.url
         return accepted

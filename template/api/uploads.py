@@ -1,8 +1,10 @@
 """Files that are sent with a job, as a form: they go into the storage while they arrive."""
 
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +19,7 @@ from starlette.types import Scope
 
 from internal import storage
 from internal.config import Settings, get_settings
-from internal.runner import Definition
+from internal.runner import Definition, EngineUnavailable, KeyReused, NotConfirmed
 
 MAX_FIELDS = 32
 """How many parts a form may have."""
@@ -58,11 +60,15 @@ def describe(definition: type[Definition], field: str) -> dict[str, Any]:
     return {"requestBody": {"content": {FORM: {"schema": form | {"additionalProperties": False}}}}}
 
 
-async def receive(request: Request, definition: type[Definition], field: str) -> Definition:
-    """Store the file of a form, and return the job that is to work on it.
+@asynccontextmanager
+async def received(
+    request: Request, definition: type[Definition], field: str, key: str | None, client: str | None
+) -> AsyncIterator[Definition]:
+    """Store the file of a form, and yield the job that is to work on it, to be enqueued.
 
-    The same content has the same name, so a job that is sent again is the same one. Nothing is
-    stored of a form that is refused or breaks off.
+    Under the same idempotency key, the same form of the same client has the same name in the
+    storage, so a job that is sent again is the same one. Nothing is kept of a form that is refused
+    or breaks off, nor of one whose job is certain not to exist.
     """
     settings = get_settings()
     if upload := request.scope.get("extensions", {}).get("upload"):
@@ -80,13 +86,21 @@ async def receive(request: Request, definition: type[Definition], field: str) ->
                 values[field] = await _store(part, parts, partial, settings)
             else:
                 values[part.name] = await _text(parts)
-        job = _job(definition, values, field)
+        form = json.dumps([values, client, key or uuid4().hex], sort_keys=True)
+        name = f"{storage.UPLOADS}/{hashlib.sha256(form.encode()).hexdigest()}"
+        job = _job(definition, values, field, name)
     except BaseException:
         if field in values:
             await storage.remove(partial, settings)
         raise
-    await storage.rename(partial, values[field], settings)
-    return job
+    await storage.rename(partial, name, settings)
+    try:
+        yield job
+    except (EngineUnavailable, KeyReused) as error:
+        # Who repeats the request under its key finds the file again, and so does a job that exists.
+        if isinstance(error, KeyReused) or not (key or isinstance(error, NotConfirmed)):
+            await storage.remove(name, settings)
+        raise
 
 
 async def _parts(request: Request) -> AsyncIterator[MultipartSegment | bytes | None]:
@@ -108,7 +122,7 @@ async def _store(
     path: str,
     settings: Settings,
 ) -> str:
-    """Write the content of a part, and return the name that the file will have."""
+    """Write the content of a part, and return its hash."""
     if not head.filename or not _SAFE_NAME.fullmatch(head.filename):
         raise HTTPException(422, "The file has no name, or one with a slash or a leading dot.")
     digest = hashlib.sha256()
@@ -121,7 +135,7 @@ async def _store(
             yield bytes(chunk)
 
     await storage.write(path, content(), settings)
-    return f"{storage.UPLOADS}/{digest.hexdigest()}"
+    return digest.hexdigest()
 
 
 async def _text(parts: AsyncIterator[MultipartSegment | bytes | None]) -> str:
@@ -138,11 +152,11 @@ async def _text(parts: AsyncIterator[MultipartSegment | bytes | None]) -> str:
         raise HTTPException(422, "A field is not UTF-8.") from error
 
 
-def _job(definition: type[Definition], values: dict[str, str], field: str) -> Definition:
+def _job(definition: type[Definition], values: dict[str, str], field: str, name: str) -> Definition:
     if field not in values:
         raise HTTPException(422, f"The form has no file in its field {field}.")
     try:
-        return definition.model_validate(values)
+        return definition.model_validate({**values, field: name})
     except ValidationError as error:
         problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]
         raise RequestValidationError(problems) from error

@@ -15,6 +15,8 @@ from sqlalchemy import func, select
 from internal.config import get_settings
 from internal.database import transaction
 from internal.models.contacts import Contact
+from internal.runner import EngineUnavailable, JobInfo, NotConfirmed
+from internal.runner import client as engine
 from tests.api import listed, post, until, wait, wait_until_listed
 from tests.conftest import Mailbox
 
@@ -160,6 +162,7 @@ def test_a_file_can_be_sent_with_its_job(client: TestClient, mailbox: Mailbox) -
         files = {"file": (file, content, "text/csv")}
         return client.post("/jobs/import", files=files, data={"notify": address}, headers=key)
 
+    before = len(uploaded())
     first = send(content)
     assert first.status_code == 202, first.text
     assert wait(client, first.json()["id"])["result"] == {"rows": 3}
@@ -167,6 +170,25 @@ def test_a_file_can_be_sent_with_its_job(client: TestClient, mailbox: Mailbox) -
     until(lambda: mailbox.to(address))
     assert send(content).json() == first.json()
     assert send(content + b"nobody,N\n").status_code == 422
+    assert len(uploaded()) == before + 1
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+@pytest.mark.parametrize("error", [EngineUnavailable("away"), NotConfirmed("id", "away")])
+def test_a_file_is_kept_while_its_job_may_exist(
+    client: TestClient, with_key: bool, error: EngineUnavailable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def enqueue(*_args: object, **_options: object) -> JobInfo:
+        raise error
+
+    monkeypatch.setattr(engine, "enqueue", enqueue)
+    key = {"Idempotency-Key": uuid4().hex} if with_key else {}
+    before = len(uploaded())
+    for _ in range(2):
+        files = {"file": ("a.csv", b"email,name\n")}
+        assert client.post("/jobs/import", files=files, headers=key).status_code == 503
+    kept = len(uploaded()) - before
+    assert kept == (1 if with_key else 2 if isinstance(error, NotConfirmed) else 0)
 
 
 @pytest.mark.parametrize(
