@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -150,16 +150,23 @@ def storm(
         dice.shuffle(faults)
         expected = _expected(jobs, kinds)
         restarting = [running.broker, *([database] if database else [])]
+
+        def revive() -> None:
+            for worker in fleet:
+                if worker.ended:
+                    result.exits += 1
+                    worker.start()
+
         try:
-            _inject(faults, ledger, restarting, fleet, len(expected), result, dice, gate)
+            _inject(faults, ledger, restarting, fleet, revive, len(expected), result, dice, gate)
         finally:
             gate.release(len(portions))
             sending.join()
+        result.states = sender.states(jobs, revive)
         result.seconds = time.monotonic() - begun
-        result.states = sender.states(jobs)
         while result.states["failed"]:
             result.dead.update(sender.ask("retry"))
-            result.states = sender.states(jobs)
+            result.states = sender.states(jobs, revive)
         done = ledger.effects()
     result.lost = sum(done[key] == 0 for key in expected)
     result.twice = sum(times > 1 for times in done.values())
@@ -263,8 +270,11 @@ class _Sender:
             print(f"refused: {answer['error']}"[:300], file=sys.stderr)
             time.sleep(1)
 
-    def states(self, jobs: int) -> Counter[str]:
-        """Wait until all jobs have ended or no state changes any more, and count the jobs by state."""
+    def states(self, jobs: int, revive: Callable[[], None]) -> Counter[str]:
+        """Wait until all jobs have ended or no state changes any more, and count the jobs by state.
+
+        `revive` starts workers again that have ended meanwhile.
+        """
         last: Counter[str] = Counter()
         changed = time.monotonic()
         while time.monotonic() - changed < QUIET:
@@ -273,6 +283,7 @@ class _Sender:
                 return found
             if found != last:
                 last, changed = found, time.monotonic()
+            revive()
             time.sleep(1)
         return last
 
@@ -324,30 +335,28 @@ def _inject(
     ledger: _Ledger,
     restarting: Sequence[Running | Server],
     workers: list[Running],
+    revive: Callable[[], None],
     effects: int,
     result: Result,
     dice: random.Random,
     gate: threading.Semaphore,
 ) -> None:
-    """Kill workers and restart the others at random moments until all effects are there.
+    """Kill workers and restart the others at random moments.
 
     Each portion of the work but the last has one moment, at which the gate opens for another portion.
     """
     share = effects / (len(faults) + 1)
     moments = [(portion + dice.uniform(0.1, 0.9)) * share for portion in range(len(faults))]
     last, changed = 0, time.monotonic()
-    while moments or last < effects:
+    while moments:
         time.sleep(0.2)
         done = ledger.effects().total()
         if done != last:
             last, changed = done, time.monotonic()
         if time.monotonic() - changed > QUIET:
             return
-        for worker in workers:
-            if worker.ended:
-                result.exits += 1
-                worker.start()
-        if moments and done >= moments[0]:
+        revive()
+        if done >= moments[0]:
             moments.pop(0)
             gate.release()
             if faults.pop() == "kill":
