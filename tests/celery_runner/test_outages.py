@@ -2,12 +2,14 @@
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.kit.brokers import BROKERS, RabbitMQ
+from tests.kit.brokers import BROKERS, RabbitMQ, Server
 from tests.kit.celery_project import Project, Refused
 from tests.kit.storm import Result, storm
 from tests.kit.waiting import until
@@ -143,31 +145,46 @@ def test_what_was_recorded_while_redis_was_frozen_is_done_afterwards(project: Pr
             assert project.ended(f"sleep-frozen-{number}")["state"] == "succeeded"
 
 
+@contextmanager
+def full(broker: Server) -> Iterator[None]:
+    """Let RabbitMQ take nothing for lack of disk space; for lack of memory, it does the same."""
+    assert isinstance(broker, RabbitMQ)
+    broker.control("set_disk_free_limit", "900000GB")
+    try:
+        yield
+    finally:
+        broker.control("set_disk_free_limit", "50MB")
+
+
 @pytest.mark.parametrize("project", ["rabbitmq"], indirect=True)
-def test_while_rabbitmq_takes_nothing_for_lack_of_disk_space_the_api_says_so(
+def test_while_rabbitmq_takes_nothing_the_api_says_so_and_workers_empty_it_start_and_end(
     project: Project,
 ) -> None:
-    assert isinstance(project.broker, RabbitMQ)
-    keys = [f"disk-{number}" for number in range(5)]
+    keys = [f"full-{number}" for number in range(5)]
     many = [f"many-{number}" for number in range(20)]
-    with project.worker():
-        project.ended(project.enqueue("sleep"))
-        project.broker.control("set_disk_free_limit", "900000GB")
-        try:
-            asked = time.monotonic()
-            assert project.ask("post_all", "sleep", keys) == [503] * 5
-            assert time.monotonic() - asked < 10
-            asked = time.monotonic()
-            with pytest.raises(Refused, match="NotEnqueued"):
-                project.ask("enqueue_many", "sleep", many)
-            assert time.monotonic() - asked < 10
-        finally:
-            project.broker.control("set_disk_free_limit", "50MB")
+    waiting = [project.enqueue("sleep", key=f"waits-{number}") for number in range(5)]
+    with ExitStack() as end:
+        with full(project.broker):
+            with project.worker() as first:
+                for job_id in waiting:
+                    assert project.ended(job_id)["state"] == "succeeded"
+                asked = time.monotonic()
+                assert project.ask("post_all", "sleep", keys) == [503] * 5
+                assert time.monotonic() - asked < 10
+                asked = time.monotonic()
+                with pytest.raises(Refused, match="NotEnqueued"):
+                    project.ask("enqueue_many", "sleep", many)
+                assert time.monotonic() - asked < 10
+            assert first.process.returncode == 0
+            second = end.enter_context(project.worker())
+            until(lambda: "the sweep has to wait" in second.log.read_text())
+            # To say in each round that each message is sent would fill the log.
+            assert "was sent again" not in second.log.read_text()
         until(lambda: project.ask("post_all", "sleep", keys) == [202] * 5)
         project.ask("enqueue_many", "sleep", many)
-        for key in [*keys, *many]:
-            assert project.ended(f"sleep-{key}")["state"] == "succeeded"
-            assert len(project.runs(f"sleep-{key}")) == 1
+        for job_id in [*waiting, *(f"sleep-{key}" for key in (*keys, *many))]:
+            assert project.ended(job_id)["state"] == "succeeded"
+            assert len(project.runs(job_id)) == 1
 
 
 @pytest.mark.parametrize("broker", BROKERS)

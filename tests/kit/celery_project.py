@@ -55,7 +55,6 @@ class Project:
         self.environment |= {
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             **celery_settings(redis, broker),
-            "CELERY_WORKER_WITHOUT_MINGLE": "1",
             "PYTHONPATH": str(folder),
             "TMPDIR": str(folder / "tmp"),
         }

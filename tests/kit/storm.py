@@ -112,7 +112,6 @@ def storm(
         "PATH": f"{BIN}:{user_environment()['PATH']}",
         "PYTHONPATH": str(project),
         "TMPDIR": str(folder),
-        "CELERY_WORKER_WITHOUT_MINGLE": "1",
     }
     with ExitStack() as stack:
         database = None

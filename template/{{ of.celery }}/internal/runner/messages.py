@@ -75,7 +75,11 @@ def bulk_connection() -> Any:
 
     If one is lost nevertheless, the sweep finds its job.
     """
-    connection: Any = app.connection_for_write()
+    return without_confirms(app.connection_for_write())
+
+
+def without_confirms(connection: Any) -> Any:
+    """Return a connection whose messages the broker does not vouch for."""
     connection.transport_options = {**connection.transport_options, "confirm_publish": False}
     return connection
 
@@ -117,4 +121,7 @@ def broker() -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        raise EngineUnavailable(f"The broker does not answer: {error}") from error
+        # An answer that was waited for in vain leaves no text.
+        raise EngineUnavailable(
+            f"The broker does not answer{f': {error}' if str(error) else ' in time.'}"
+        ) from error

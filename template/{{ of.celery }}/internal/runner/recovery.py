@@ -79,7 +79,7 @@ class Sweep(threading.Thread):
                     self._find_lost()
                     self._prove_listening()
             except messages.ERRORS as error:
-                _log.warning("the sweep has to wait: %s", error)
+                _log.warning("the sweep has to wait: %s", str(error) or "no answer in time")
                 # To be restarted would not bring the engine back, and end what still runs.
                 alive_file("worker").touch()
                 self._disconnect()
@@ -100,9 +100,9 @@ class Sweep(threading.Thread):
         for queue in suspects:
             waiting = messages.waiting(self._broker(), queue)
             lost = self._do(records.unannounced(queue, waiting))
-            for message in lost:
-                _log.warning("the message of job %s was lost: it is sent again", message.id)
             self._send(lost)
+            for message in lost:
+                _log.warning("the message of job %s was lost: it was sent again", message.id)
         self._do(records.forget_expired())
 
     def _prove_listening(self) -> None:
@@ -122,8 +122,9 @@ class Sweep(threading.Thread):
         return command.answer(answer)
 
     def _send(self, found: list[Message]) -> None:
-        if found:
-            messages.publish_all(self._broker(), found)
+        # One alone first: a broker that takes none would get all of them again in every round.
+        for batch in filter(None, (found[:1], found[1:])):
+            messages.publish_all(self._broker(), batch)
 
     def _broker(self) -> Any:
         if self._connection is None:
