@@ -68,7 +68,7 @@ async def received(
 
     Under the same idempotency key, the same form of the same client has the same name in the
     storage, so a job that is sent again is the same one. Nothing is kept of a form that is refused
-    or breaks off, nor of one whose job is certain not to exist.
+    or breaks off, nor of one whose job is certain not to exist, unless it can be sent again.
     """
     settings = get_settings()
     if upload := request.scope.get("extensions", {}).get("upload"):
@@ -97,7 +97,7 @@ async def received(
     try:
         yield job
     except (EngineUnavailable, KeyReused) as error:
-        # Who repeats the request under its key finds the file again, and so does a job that exists.
+        # A job that may exist needs its file. A request that is repeated under its key replaces it.
         if isinstance(error, KeyReused) or not (key or isinstance(error, NotConfirmed)):
             await storage.remove(name, settings)
         raise
