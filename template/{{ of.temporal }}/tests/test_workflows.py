@@ -97,6 +97,7 @@ async def test_a_job_whose_worker_is_stopped_goes_on_with_another(
     temporal: Client, own_queue: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "GRACE", timedelta(seconds=0.1))
+    monkeypatch.setattr(activity, "HEARTBEAT_INTERVAL", 0.1)
     job_id = uuid4().hex
 
     async def has_begun(times: int) -> None:
