@@ -88,7 +88,6 @@ def main() -> None:
     measured: dict[str, Measured] = defaultdict(Measured)
     with tempfile.TemporaryDirectory() as folder:
         project = render(Path(folder) / "project", {"task_runner": "temporal"})
-        migrate(project)
         shutil.copy(
             IN_PROJECT / "temporal_nothing_job.py", project / "internal" / "jobs" / "nothing.py"
         )
@@ -192,6 +191,7 @@ def run(stack: Stack, project: Path, port: int) -> Iterator[None]:
             "LOG_LEVEL": "WARNING",
             "SMTP_URL": "",
         }
+        migrate(project, DATA_DIR=data)
         # As everywhere but in a few test environments, Python keeps what it compiled.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with ExitStack() as running:

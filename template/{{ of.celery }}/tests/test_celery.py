@@ -17,18 +17,20 @@ from redis import Redis
 
 from internal.celery_app import app
 from internal.celery_tasks import send_email
+from internal.config import get_settings
 from internal.runner import (
     JobNotFound,
     KeyReused,
     celery_check,
     enqueue_many,
     list_jobs,
+    liveness,
     messages,
     records,
     scheduler,
 )
 from internal.runner import get as get_job
-from internal.runner.liveness import away_file, watch_database
+from internal.runner.liveness import alive_file, away_file, watch_database
 from internal.runner.records import Later, Message, Record, Taken
 from internal.runner.task import record_of
 from tests.api import done, listed, post, until, wait
@@ -99,6 +101,25 @@ async def test_a_worker_says_no_more_that_its_database_is_away(
     watching = asyncio.create_task(watch_database())
     await asyncio.to_thread(until, lambda: celery_check.database_is_away() == [])
     watching.cancel()
+
+
+def test_a_worker_does_not_speak_for_one_of_other_queues(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = get_settings()
+    files = set()
+    for queues in (None, frozenset({"slow"}), frozenset({"default", "slow"})):
+        meant = own.model_copy(update={"worker_queues": queues})
+        monkeypatch.setattr(liveness, "get_settings", lambda meant=meant: meant)
+        assert celery_check.alive("worker") != []
+        alive_file("worker").touch()
+        away_file().touch()
+        assert celery_check.alive("worker") == []
+        files |= {alive_file("worker"), away_file()}
+    assert len(files) == 6
+    # The health checks of containers look for these names.
+    assert {*tmp_path.glob("*-worker.alive"), *tmp_path.glob("*-worker.away")} == files
 
 
 def test_a_native_task_is_recorded_listed_and_found(client: TestClient, mailbox: Mailbox) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import tempfile
 import time
+from hashlib import sha256
 from pathlib import Path
 
 from internal import database
@@ -21,8 +22,17 @@ _log = logging.getLogger(__name__)
 
 
 def alive_file(role: str) -> Path:
-    """Return the file that a worker, or beat, touches as long as it does its work."""
-    return Path(tempfile.gettempdir()) / f"{get_settings().celery_task_default_queue}-{role}.alive"
+    """Return the file that a worker, or beat, touches as long as it does its work.
+
+    Workers of a machine share it if they take the same queues: `WORKER_QUEUES` says which are meant.
+    """
+    settings = get_settings()
+    name = settings.celery_task_default_queue
+    if role == "worker" and settings.worker_queues is not None:
+        queues = ",".join(sorted(settings.worker_queues))
+        # A name of all of them could be longer than that of a file may be.
+        name += f"_{sha256(queues.encode()).hexdigest()[:8]}"
+    return Path(tempfile.gettempdir()) / f"{name}-{role}.alive"
 
 
 def away_file() -> Path:
