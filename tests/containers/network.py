@@ -69,9 +69,9 @@ def another_machine_can_be_had() -> bool:
 
 @contextmanager
 def another_machine() -> Iterator[tuple[str, Run]]:
-    """Join a network of its own to this machine by a cable, as another machine would be.
+    """Make a network namespace that is joined to this one by a veth pair, as by a cable.
 
-    Yields this machine's address on the cable, and what runs a program at the other end.
+    Yields this machine's address on that link, and what runs a program in the namespace.
     """
     # Of the range for tests of network devices (RFC 2544), so that no other network is meant.
     block = f"198.18.{random.randrange(256)}"
@@ -94,7 +94,7 @@ def another_machine() -> Iterator[tuple[str, Run]]:
         there("ip", "link", "set", "cable", "up")
         yield f"{block}.1", there
     finally:
-        # The cable goes with its other end.
+        # With the namespace, both ends of the pair are removed.
         holder.kill()
         holder.wait()
 

@@ -1,9 +1,9 @@
-"""Celery's consumer of messages, for which no message is a reason to end, and no broker to hang.
+"""Celery's consumer, which neither a bad message ends nor a broker that takes no messages blocks.
 
-Celery deletes what it cannot use, and ends with what it does not expect: a broker that delivers such
-a message again would end every worker. And it asks other workers for their state, and reports its
-own, before it takes or ends anything: a broker that takes nothing for lack of memory would keep every
-worker from the messages that fill it.
+Celery itself deletes messages that it cannot use, and fails at others: delivered again, such a message
+would end every worker. And before it consumes anything, and before it ends, it publishes messages to
+the other workers: a broker with a memory or disk alarm confirms none, so no worker would empty its
+queues.
 """
 
 import logging
@@ -29,13 +29,13 @@ class Consumer(_Consumer):  # type: ignore[misc]
     """Puts aside every message that is no job."""
 
     def __init__(self, *args: Any, worker_options: Any = None, **kwargs: Any) -> None:
-        # What the workers would tell each other is in the records. Without it, they also start
-        # three times faster.
+        # What workers would tell each other is in the records. Without that, they also start three
+        # times faster.
         alone = {"without_mingle": True, "without_gossip": True}
         super().__init__(*args, worker_options={**(worker_options or {}), **alone}, **kwargs)
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
-        """Return a connection for events, for which the broker does not vouch."""
+        """Return a connection for events, which does not wait for publisher confirms."""
         connection: Any = self.app.connection_for_write(url=url, heartbeat=heartbeat)
         return self.ensure_connected(messages.without_confirms(connection))
 

@@ -71,15 +71,15 @@ def publish(producer: Any, message: Message) -> None:
 
 
 def bulk_connection() -> Any:
-    """Return a connection for many messages, for which the broker does not vouch one by one.
+    """Return a connection for many messages, which are sent without publisher confirms.
 
-    If one is lost nevertheless, the sweep finds its job.
+    If one is lost, the sweep finds its job.
     """
     return without_confirms(app.connection_for_write())
 
 
 def without_confirms(connection: Any) -> Any:
-    """Return a connection whose messages the broker does not vouch for."""
+    """Return the connection, set to send its messages without publisher confirms."""
     connection.transport_options = {**connection.transport_options, "confirm_publish": False}
     return connection
 

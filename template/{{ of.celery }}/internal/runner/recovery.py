@@ -122,7 +122,8 @@ class Sweep(threading.Thread):
         return command.answer(answer)
 
     def _send(self, found: list[Message]) -> None:
-        # One alone first: a broker that takes none would get all of them again in every round.
+        # The first one alone: while the broker takes no messages, all others would be sent to it again
+        # in every round.
         for batch in filter(None, (found[:1], found[1:])):
             messages.publish_all(self._broker(), batch)
 

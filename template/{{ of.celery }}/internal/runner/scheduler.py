@@ -66,7 +66,7 @@ class Scheduler(beat.Scheduler):
     does no job twice.
     """
 
-    _recalled = False
+    _loaded = False
 
     def setup_schedule(self) -> None:
         """Check and take the schedules of the jobs, and those of Celery's configuration."""
@@ -79,9 +79,9 @@ class Scheduler(beat.Scheduler):
         """Send what is due, and show that this was done."""
         alive_file("beat").touch()
         try:
-            self._recall()
+            self._load_last_runs()
         except RedisError as error:
-            _log.warning("the schedules have to wait: %s", error)
+            _log.warning("the schedules have to wait for Redis: %s", error)
             return PAUSE
         pause: float = super().tick(*args, **kwargs)
         return pause
@@ -103,12 +103,12 @@ class Scheduler(beat.Scheduler):
                 alive_file("beat").touch()
                 time.sleep(PAUSE)
             else:
-                self._remember(str(entry.name))
+                self._save_last_run(str(entry.name))
                 return sent
 
-    def _recall(self) -> None:
-        """Learn, once, when each job was last sent; one that is new counts as sent now."""
-        if self._recalled:
+    def _load_last_runs(self) -> None:
+        """Load, once, when each job was last sent; one that is new counts as sent now."""
+        if self._loaded:
             return
         redis: Any = records.connection()
         entries: dict[str, Any] = self.schedule
@@ -121,16 +121,16 @@ class Scheduler(beat.Scheduler):
             redis.hdel(_last_runs(), *gone)
         for name, entry in entries.items():
             entry.last_run_at = datetime.fromisoformat(known[name])
-        self._recalled = True
+        self._loaded = True
 
-    def _remember(self, name: str) -> None:
+    def _save_last_run(self, name: str) -> None:
         entry: Any = self.schedule[name]
         redis: Any = records.connection()
         try:
             redis.hset(_last_runs(), name, entry.last_run_at.isoformat())
         except RedisError as error:
             # The next scheduler sends it again, under the same id.
-            _log.warning("that %s was sent is not noted: %s", name, error)
+            _log.warning("the last run of %s could not be saved: %s", name, error)
 
 
 def _last_runs() -> str:
