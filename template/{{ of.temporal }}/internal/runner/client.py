@@ -386,7 +386,7 @@ async def _progress(client: Client, description: WorkflowExecutionDescription) -
 
 
 async def _noted(execution: WorkflowExecution, name: str, kind: type[T]) -> T | None:
-    """Return what is noted of a job; None also for what another client wrote in its place."""
+    """Return a value of the job's memo; None if it is absent, or written by another client and of another type."""
     try:
         noted: T | None = await execution.memo_value(name, None, type_hint=kind)
     except ValueError:

@@ -45,7 +45,8 @@ def build_workers(client: Client, settings: Settings) -> list[Worker]:
 
 def build_worker(client: Client, settings: Settings, queue: str) -> Worker:
     """Return a worker for one queue; it does not run yet."""
-    # Otherwise, the SDK holds heartbeats back for most of their timeout.
+    # A cancellation comes in the answer to a heartbeat, and by default the SDK holds heartbeats back
+    # for most of their timeout.
     heartbeats = timedelta(seconds=activity.HEARTBEAT_INTERVAL)
     return Worker(
         client,

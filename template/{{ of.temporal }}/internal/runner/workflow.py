@@ -45,8 +45,8 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 """Without a heartbeat for so long, a worker is lost, and another one takes its job."""
 
 MAX_LOST = 3
-"""A job has failed that so many workers in a row were lost with, without any progress between them:
-it may be what kills them."""
+"""A job fails when so many workers in a row were lost with it, without progress in between: it may be
+what kills them."""
 
 # An attempt ends by itself at the policy's timeout; this is for a worker that is stuck.
 _MARGIN = timedelta(seconds=THREAD_GRACE + 10)
