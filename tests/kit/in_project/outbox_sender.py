@@ -11,15 +11,20 @@ import signal
 import sys
 import time
 
-from internal.database import transaction
+from internal.database import DatabaseUnavailable, transaction
 from internal.jobs.confirm import Confirm
 from internal.models.contacts import Contact
 from internal.runner import client, outbox
 from internal.runner.definitions import Definition
+from internal.runner.errors import EngineUnavailable
 from internal.runner.states import JobInfo
 
 POINTS = ("before the commit", "after the commit", "after the handing over", "any time", "never")
 TIMEOUT = 10.0
+"""How long, in seconds, a process may take."""
+
+PATIENCE = 60.0
+"""How long, in seconds, an order is tried again that fails because something is away."""
 
 
 def die(*_: object) -> None:
@@ -45,22 +50,40 @@ async def send(order: str, point: str) -> None:
 
 def main(first: int, last: int) -> None:
     for number in range(first, last):
-        dice = random.Random(number)
         point = POINTS[number % len(POINTS)]
-        child = os.fork()
-        if not child:
-            try:
-                asyncio.run(send(f"order-{number}", point))
-            finally:
-                os._exit(0)
-        deadline = time.monotonic() + (dice.uniform(0, 0.5) if point == "any time" else TIMEOUT)
-        while os.waitpid(child, os.WNOHANG) == (0, 0):
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+        dice = random.Random(number)
+        give_up = time.monotonic() + PATIENCE
+        attempt = 0
+        while time.monotonic() < give_up:
+            attempt += 1
+            lasts = dice.uniform(0, 0.5) if point == "any time" else TIMEOUT
+            # One whose transaction may have committed, or not, is another order.
+            if sent(f"order-{number}-{attempt}", point, lasts):
                 break
-            time.sleep(0.005)
+            time.sleep(0.2)
         print(point, flush=True)
+
+
+def sent(order: str, point: str, lasts: float) -> bool:
+    """Send an order from a process of its own; tell whether that ended or was killed as intended."""
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(send(order, point))
+        except (DatabaseUnavailable, EngineUnavailable):
+            os._exit(os.EX_TEMPFAIL)
+        os._exit(0)
+    deadline = time.monotonic() + lasts
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            assert code in (os.EX_OK, os.EX_TEMPFAIL, -signal.SIGKILL)
+            return code != os.EX_TEMPFAIL
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
 
 
 if __name__ == "__main__":
