@@ -1,6 +1,8 @@
 """SQLite's driver: what SQLAlchemy asks of it, and transactions that begin late."""
 
+import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,29 @@ async def test_a_transaction_that_could_not_begin_begins_with_the_next_statement
     assert await cursor.fetchall() == [(1,)]
     await first.close()
     await second.close()
+
+
+async def test_nothing_is_kept_of_a_statement_that_is_cancelled_before_its_thread_does_it(
+    tmp_path: Path,
+) -> None:
+    connection = Connection(tmp_path / "some.db", timeout=0)
+    await connection
+    try:
+        await connection.cursor().execute("CREATE TABLE done (id)")
+        free = threading.Event()
+        occupying = asyncio.create_task(connection.run(free.wait))
+        connection.begin("BEGIN IMMEDIATE")
+        inserting = asyncio.create_task(connection.cursor().execute("INSERT INTO done VALUES (1)"))
+        await asyncio.sleep(0)
+        inserting.cancel()
+        undoing = asyncio.create_task(connection.rollback())
+        await asyncio.sleep(0)
+        free.set()
+        await asyncio.gather(occupying, undoing)
+        assert inserting.cancelled()
+
+        cursor = connection.cursor()
+        await cursor.execute("SELECT id FROM done")
+        assert await cursor.fetchall() == []
+    finally:
+        await connection.close()

@@ -58,13 +58,19 @@ class Connection(aiosqlite.Connection):
         self._in_thread = False
         return result
 
-    def open_cursor(self) -> sqlite3.Cursor:
-        """Return a cursor within the transaction; to be called in the connection's thread."""
-        cursor = self._conn.cursor()
-        if self._begin:
-            cursor.execute(self._begin)
-            self._begin = ""
-        return cursor
+    async def run_in_transaction(self, function: Callable[[sqlite3.Cursor], None]) -> None:
+        """Call a function with a new cursor in the connection's thread, after the BEGIN if it is due."""
+        # Read here: a rollback after a cancellation forgets it, when the thread may not have begun.
+        begin = self._begin
+
+        def call() -> None:
+            cursor = self._conn.cursor()
+            if begin and not self._conn.in_transaction:
+                cursor.execute(begin)
+            function(cursor)
+
+        await self.run(call)
+        self._begin = ""
 
     def _may_have_begun(self) -> bool:
         self._begin = ""
@@ -90,11 +96,11 @@ class Cursor:
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> None:
         """Execute a statement, and fetch its first rows."""
-        await self._connection.run(self._execute, sqlite3.Cursor.execute, statement, parameters)
+        await self._execute(lambda cursor: cursor.execute(statement, parameters))
 
     async def executemany(self, statement: str, parameters: Iterable[Sequence[Any]]) -> None:
         """Execute a statement for each of the parameters."""
-        await self._connection.run(self._execute, sqlite3.Cursor.executemany, statement, parameters)
+        await self._execute(lambda cursor: cursor.executemany(statement, parameters))
 
     async def fetchone(self) -> Any:
         """Return the next row, or None after the last one."""
@@ -120,13 +126,15 @@ class Cursor:
         if self._rest:
             await self._connection.run(self._rest.close)
 
-    def _execute(self, execute: Callable[..., object], statement: str, parameters: Any) -> None:
-        cursor = self._connection.open_cursor()
-        execute(cursor, statement, parameters)
-        self.description, self.rowcount = cursor.description, cursor.rowcount
-        self.lastrowid = cursor.lastrowid
-        self._rows = cursor.fetchmany(FIRST_ROWS) if cursor.description else []
-        if len(self._rows) == FIRST_ROWS:
-            self._rest = cursor
-        else:
-            cursor.close()
+    async def _execute(self, execute: Callable[[sqlite3.Cursor], object]) -> None:
+        def execute_and_fetch(cursor: sqlite3.Cursor) -> None:
+            execute(cursor)
+            self.description, self.rowcount = cursor.description, cursor.rowcount
+            self.lastrowid = cursor.lastrowid
+            self._rows = cursor.fetchmany(FIRST_ROWS) if cursor.description else []
+            if len(self._rows) == FIRST_ROWS:
+                self._rest = cursor
+            else:
+                cursor.close()
+
+        await self._connection.run_in_transaction(execute_and_fetch)
