@@ -121,7 +121,7 @@ def wait_less(project: Path) -> None:
 
 
 def lines() -> Iterator[bytes]:
-    """Yield the file in pieces."""
+    """Yield the CSV file in chunks of 10,000 rows."""
     yield b"email,name\n"
     for first in range(0, ROWS, 10_000):
         rows = range(first, min(first + 10_000, ROWS))

@@ -109,7 +109,7 @@ def azure(folder: Path) -> Iterator[Bucket]:
 
 
 def azure_missing() -> str | None:
-    """Say why Azure's blobs cannot be served here."""
+    """Return why Azurite cannot run on this machine; None if it can."""
     return None if shutil.which("azurite-blob") else "azurite is not installed: npm install azurite"
 
 

@@ -36,7 +36,7 @@ UNSENDABLE = "\x00-\x1f\x7f-\x9f\u2028\u2029"
 
 
 class _Headers(HeaderRegistry):
-    """The standard library's headers, without a new class for each header of each message."""
+    """Header classes, made once per name; the standard library makes one for each header."""
 
     @functools.cache  # noqa: B019 - one instance serves the whole process
     def __getitem__(self, name: str) -> type[BaseHeader]:

@@ -1,4 +1,4 @@
-"""Celery's scheduler with the jobs' schedules, whose last runs are in Redis, and a liveness file."""
+"""Celery's scheduler: it takes the schedules of the jobs, and keeps their last runs in Redis."""
 
 import logging
 import time
@@ -60,7 +60,7 @@ def schedules() -> dict[str, dict[str, Any]]:
 
 
 class Scheduler(beat.Scheduler):
-    """A scheduler that goes on where the one before it ended, also on another machine.
+    """A scheduler whose state is in Redis, so that a restart, also on another machine, misses nothing.
 
     What was due while none ran is done once, when one runs again. A second one, started by mistake,
     does no job twice.

@@ -60,7 +60,7 @@ class Connection(aiosqlite.Connection):
 
     async def run_in_transaction(self, function: Callable[[sqlite3.Cursor], None]) -> None:
         """Call a function with a new cursor in the connection's thread, after the BEGIN if it is due."""
-        # Read here: a rollback after a cancellation forgets it, when the thread may not have begun.
+        # Read before the thread runs: after a cancellation, a rollback clears it at once.
         begin = self._begin
 
         def call() -> None:

@@ -386,7 +386,7 @@ async def _progress(client: Client, description: WorkflowExecutionDescription) -
 
 
 async def _noted(execution: WorkflowExecution, name: str, kind: type[T]) -> T | None:
-    """Return a value of the job's memo; None if it is absent, or written by another client and of another type."""
+    """Return a value of the job's memo; None if it is absent or has another type."""
     try:
         noted: T | None = await execution.memo_value(name, None, type_hint=kind)
     except ValueError:

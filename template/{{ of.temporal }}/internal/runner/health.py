@@ -26,7 +26,7 @@ INTERVAL = 5.0
 """The seconds between two questions to the server."""
 
 FIRST_INTERVAL = 0.5
-"""The same, in seconds, until the server sees the worker poll."""
+"""The seconds between two questions until the server has seen the worker poll."""
 
 ANSWER_EXPIRES = 3 * INTERVAL
 """Without an answer for so many seconds, the worker is not ready."""
