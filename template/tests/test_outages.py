@@ -3,6 +3,7 @@
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from internal.config import Settings
 from internal.database import DatabaseUnavailable, transaction
@@ -31,3 +32,11 @@ async def test_an_error_of_other_causes_is_left_as_it_is(settings: Settings) -> 
     with pytest.raises(Exception, match="syntax error"):
         async with transaction(settings) as session:
             await session.execute(text("SELECT FROM FROM"))
+
+
+async def test_an_error_does_not_repeat_what_was_to_be_written(settings: Settings) -> None:
+    with pytest.raises(SQLAlchemyError) as raised:
+        async with transaction(settings) as session:
+            await session.execute(text("SELECT a_mistake(:address)"), {"address": "ada@example.com"})
+    assert "a_mistake" in str(raised.value)
+    assert "ada@example.com" not in str(raised.value)

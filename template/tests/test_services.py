@@ -97,6 +97,7 @@ def stored(settings: Settings) -> Path:
         (b"email\na@example.com\n", "lacks the column name"),
         (b"", "lacks the column email and name"),
         (b"email,name\n\xff,x\n", "cannot be read"),
+        (b"email,name\na@example.com,\0\n", "null character"),
         (b"email,name\nnobody,x\n", "row 1, email"),
         (b"email,name\na@example.com\n", "row 1, name"),
     ],

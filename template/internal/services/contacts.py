@@ -92,6 +92,8 @@ class Rows:
         while line := self._content.readline(MAX_LINE):
             if len(line) == MAX_LINE:
                 raise csv.Error(f"a line has more than {MAX_LINE} bytes")
+            if b"\0" in line:
+                raise csv.Error("a line has a null character")
             self.offset += len(line)
             yield line.decode(encoding)
             encoding = "utf-8"

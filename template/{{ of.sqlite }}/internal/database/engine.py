@@ -46,6 +46,8 @@ def create_engine(settings: Settings) -> AsyncEngine:
         # With a path here, SQLAlchemy knows that it is no database in memory.
         URL.create("sqlite+aiosqlite", database=str(path)),
         async_creator=partial(driver.Connection, path, LOCK_TIMEOUT),
+        # Errors are logged, and told to whoever asks for the job.
+        hide_parameters=True,
     )
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
