@@ -243,9 +243,10 @@ def test_an_ended_job_is_neither_cancelled_nor_retried(client: TestClient) -> No
 
 
 def test_an_unknown_job_is_not_found(client: TestClient) -> None:
-    assert client.get("/jobs/email-nobody").status_code == 404
-    assert client.post("/jobs/email-nobody/cancel").status_code == 404
-    assert client.post("/jobs/email-nobody/retry").status_code == 404
+    for job_id in ("email-nobody", "%00", "x" * 3_000, "%F0%9F%92%A5", "*"):
+        assert client.get(f"/jobs/{job_id}").status_code == 404
+        assert client.post(f"/jobs/{job_id}/cancel").status_code == 404
+        assert client.post(f"/jobs/{job_id}/retry").status_code == 404
 
 
 def test_the_api_is_healthy(client: TestClient) -> None:

@@ -64,6 +64,7 @@ async def get(job_id: str) -> JobInfo:
     try:
         return await client.get(job_id)
     except JobNotFound:
+        _require_storable(job_id)
         # Between the two, it may have been handed over.
         return await outbox.find(job_id) or await client.get(job_id)
 
@@ -87,5 +88,12 @@ async def cancel(job_id: str) -> JobInfo:
     try:
         return await client.cancel(job_id)
     except JobNotFound:
+        _require_storable(job_id)
         await outbox.hand_over([job_id], client.enqueue)
         return await client.cancel(job_id)
+
+
+def _require_storable(job_id: str) -> None:
+    # Not every database can be asked for such a text.
+    if "\0" in job_id:
+        raise JobNotFound(job_id)

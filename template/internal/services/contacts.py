@@ -92,10 +92,11 @@ class Rows:
         while line := self._content.readline(MAX_LINE):
             if len(line) == MAX_LINE:
                 raise csv.Error(f"a line has more than {MAX_LINE} bytes")
-            if b"\0" in line:
+            text = line.decode(encoding)
+            if "\0" in text:
                 raise csv.Error("a line has a null character")
             self.offset += len(line)
-            yield line.decode(encoding)
+            yield text
             encoding = "utf-8"
 
 
