@@ -257,6 +257,21 @@ def test_every_pod_is_confined(deployments: dict[str, Resource]) -> None:
         assert set(container(deployment)["resources"]["limits"]) == {"cpu", "memory"}
 
 
+@pytest.mark.parametrize(
+    ("database", "volumes"), [("sqlite", {"data", "tmp"}), ("postgresql", {"tmp"})]
+)
+def test_beat_has_the_volume_of_the_database_if_that_is_a_file(
+    database: str, volumes: set[str], render: Render
+) -> None:
+    project = render({"task_runner": "celery", "database": database, "kubernetes": True})
+    [beat] = yaml.safe_load_all((project / MANIFESTS / "beat.yaml").read_text())
+    kubernetes_validate.validate(beat, VERSION, strict=True)
+    spec = pod(beat["spec"])
+    assert {volume["name"] for volume in spec["volumes"]} == volumes
+    for process in (*spec["initContainers"], *spec["containers"]):
+        assert {mount["name"] for mount in process["volumeMounts"]} == volumes
+
+
 def test_what_must_run_once_has_one_replica(deployments: dict[str, Resource]) -> None:
     single = [deployments[name] for name in {"beat"} & set(deployments)]
     if "worker" not in deployments:
