@@ -1,6 +1,7 @@
 """Jobs that are enqueued in a transaction, by the same tests whichever task runner does them."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -106,6 +107,23 @@ def test_a_job_that_the_engine_does_not_have_yet_is_queued_and_can_be_cancelled(
     assert row_of(job_id)
     assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
     assert wait(client, job_id)["state"] == "cancelled"
+
+
+async def test_relays_that_failed_together_do_not_come_back_together(
+    absent_database: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "INTERVAL", 30.0)
+    relays = [outbox.Relay(enqueue) for _ in range(5)]
+    async with asyncio.TaskGroup() as working:
+        for relay in relays:
+            working.create_task(relay.work())
+            relay.notify(["test-add-unknown"])
+        await asyncio.to_thread(until, lambda: len(caplog.records) >= len(relays))
+        for relay in relays:
+            relay.end()
+    pauses = re.findall(r"jobs wait in the outbox: .*; again in ([\d.]+) s", caplog.text)
+    assert len(set(pauses)) > 1
+    assert all(15 <= float(pause) <= 45 for pause in pauses)
 
 
 def test_the_same_key_gives_one_job(client: TestClient) -> None:

@@ -68,6 +68,7 @@ COMMON = {
     "internal/models/outbox.py",
     "internal/runner/__init__.py",
     "internal/runner/attempts.py",
+    "internal/runner/backoff.py",
     "internal/runner/calls.py",
     "internal/runner/client.py",
     "internal/runner/context.py",

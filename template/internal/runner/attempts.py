@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import math
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from internal.config import get_settings
 from internal.errors import PermanentError, Unavailable
 from internal.runner import outbox
+from internal.runner.backoff import backoff, with_jitter
 from internal.runner.context import JobContext
 from internal.runner.definitions import Definition, Policy
 from internal.runner.errors import DeadlineExceeded, StepFailed
@@ -187,16 +187,6 @@ def counts(error: BaseException) -> bool:
 
 def pause_after(error: BaseException, attempt: int, policy: Policy) -> timedelta:
     """Return the pause after a failed attempt with this number."""
-    return backoff(attempt, policy) if counts(error) else with_jitter(pause(OUTAGE_PAUSE))
-
-
-def backoff(attempt: int, policy: Policy, generator: random.Random | None = None) -> timedelta:
-    """Return the pause after the failed attempt number `attempt`: doubled each time, with jitter."""
-    # 2 to the power of 25 seconds is a year: no pause is longer, however many attempts there are.
-    mean = pause(min(policy.first_backoff * 2 ** min(attempt - 1, 25), policy.max_backoff))
-    return with_jitter(mean, generator)
-
-
-def with_jitter(mean: timedelta, generator: random.Random | None = None) -> timedelta:
-    """Return a pause that keeps jobs that failed together from coming back together."""
-    return mean * (generator or random.Random()).uniform(0.5, 1.5)  # noqa: S311 - no secret
+    if not counts(error):
+        return pause(with_jitter(OUTAGE_PAUSE))
+    return pause(backoff(attempt, policy.first_backoff, policy.max_backoff))

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from internal.database import insert, reading, transaction
 from internal.models.outbox import OutboxJob
+from internal.runner.backoff import backoff
 from internal.runner.definitions import Definition
 from internal.runner.errors import EngineUnavailable, KeyReused
 from internal.runner.registry import registry
@@ -34,8 +35,8 @@ INTERVAL = 2.0
 GRACE = 5.0
 """For so many seconds, a job is left to the process that enqueued it."""
 
-MAX_BACKOFF = 60.0
-"""The longest pause, in seconds, between two attempts to hand a job over."""
+MAX_BACKOFF = timedelta(seconds=60)
+"""The longest pause, before jitter, between two attempts to hand a job over."""
 
 BATCH = 100
 """How many jobs are handed over side by side."""
@@ -163,10 +164,9 @@ class Relay:
 
     async def work(self) -> None:
         """Hand over, and look for more, until the end."""
-        failures, looked = 0, 0.0
+        failures, looked, pause = 0, 0.0, INTERVAL
         while True:
             waited_for = self._ended if failures else self._wake
-            pause = backoff(failures, INTERVAL) if failures else INTERVAL
             with suppress(TimeoutError):
                 await asyncio.wait_for(waited_for.wait(), pause)
             self._wake.clear()
@@ -179,10 +179,12 @@ class Relay:
                     while await self.hand_over_due():
                         pass
                     looked = time.monotonic()
-                failures = 0
+                failures, pause = 0, INTERVAL
             except Exception as error:  # noqa: BLE001 - whatever it is, the next round tries again
                 failures += 1
-                _log.warning("jobs wait in the outbox: %s: %s", type(error).__name__, error)
+                pause = _backoff(failures, INTERVAL).total_seconds()
+                reason = f"{type(error).__name__}: {error}"
+                _log.warning("jobs wait in the outbox: %s; again in %.1f s", reason, pause)
             if self._ended.is_set() and not self._committed:
                 return
 
@@ -204,9 +206,8 @@ _relays: list[Relay] = []
 """Those that run in this process."""
 
 
-def backoff(attempt: int, first: float) -> float:
-    """Return the pause, in seconds, after so many attempts."""
-    return min(first * 2.0 ** min(attempt - 1, 10), MAX_BACKOFF)
+def _backoff(attempt: int, first: float) -> timedelta:
+    return backoff(attempt, timedelta(seconds=first), MAX_BACKOFF)
 
 
 async def _enqueue_rows(rows: Sequence[OutboxJob], enqueue: Enqueue) -> None:
@@ -282,7 +283,7 @@ async def _take_due() -> Sequence[OutboxJob]:
         rows = (await session.scalars(due)).all()
         for row in rows:
             row.attempts += 1
-            row.due = now + timedelta(seconds=backoff(row.attempts, GRACE))
+            row.due = now + _backoff(row.attempts, GRACE)
     return rows
 
 

@@ -24,15 +24,8 @@ from temporalio.exceptions import (
 
 from internal import logs
 from internal.runner.activity import definition_of
-from internal.runner.attempts import (
-    THREAD_GRACE,
-    backoff,
-    deadline_of,
-    describe,
-    pause,
-    to_json,
-    with_jitter,
-)
+from internal.runner.attempts import THREAD_GRACE, deadline_of, describe, pause, to_json
+from internal.runner.backoff import backoff, with_jitter
 from internal.runner.definitions import Definition, Workflow
 from internal.runner.determinism import Guarded
 from internal.runner.errors import DeadlineExceeded
@@ -224,9 +217,9 @@ class Run(NumberedSteps):
         outage = isinstance(cause, ApplicationError) and cause.next_retry_delay
         attempts = step.attempts + (not outage)
         again_in = (
-            with_jitter(pause(outage), workflow.random())
+            with_jitter(outage, workflow.random())
             if outage
-            else backoff(attempts, policy, workflow.random())
+            else backoff(attempts, policy.first_backoff, policy.max_backoff, workflow.random())
         )
         done = permanent or (not outage and attempts >= policy.attempts)
         _remember(progress=progress, error=None if done else text)
@@ -236,7 +229,7 @@ class Run(NumberedSteps):
             error=text,
             permanent=permanent,
             attempts=attempts,
-            due=workflow.time() + again_in.total_seconds(),
+            due=workflow.time() + pause(again_in).total_seconds(),
         )
 
     def _require_time(self) -> None:
