@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
@@ -87,6 +87,8 @@ _AWAY = (
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.CANCELLED,
 )
+
+_JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 _client: Client | None = None
 
@@ -400,7 +402,11 @@ async def _outcome(
     """Return the result or the error of a job that has ended."""
     handle = client.get_workflow_handle(description.id, run_id=description.run_id)
     try:
-        return await handle.result(follow_runs=False), None
+        result = await handle.result(follow_runs=False)
+        return _JSON.validate_python(result), None
+    except ValueError:
+        # Native code may return what is no JSON, such as bytes, or what another client encoded.
+        return None, None
     except WorkflowFailureError as error:
         cause = error.cause
         if isinstance(cause, TimeoutError):
