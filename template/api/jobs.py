@@ -37,7 +37,13 @@ def _check_text(body: Any) -> Any:
     if isinstance(body, bytes):
         # Of these errors, pydantic reports a ValueError only, as a 422.
         raise ValueError("The body is not JSON: send it with Content-Type: application/json")  # noqa: TRY004
-    json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    try:
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise ValueError(
+            "The body holds NaN, Infinity, a number that is too large or half of a character:"
+            " JSON has no such values"
+        ) from error
     return body
 
 

@@ -245,6 +245,7 @@ def test_what_json_cannot_say_is_refused_in_a_job_of_any_fields(
         "/jobs/test-keep", content=body, headers={"Content-Type": "application/json"}
     )
     assert answer.status_code == 422
+    assert "JSON has no such values" in answer.text
 
 
 def test_a_body_of_another_type_is_refused(client: TestClient) -> None:
