@@ -37,6 +37,8 @@ async def test_an_error_of_other_causes_is_left_as_it_is(settings: Settings) -> 
 async def test_an_error_does_not_repeat_what_was_to_be_written(settings: Settings) -> None:
     with pytest.raises(SQLAlchemyError) as raised:
         async with transaction(settings) as session:
-            await session.execute(text("SELECT a_mistake(:address)"), {"address": "ada@example.com"})
+            await session.execute(
+                text("SELECT a_mistake(:address)"), {"address": "ada@example.com"}
+            )
     assert "a_mistake" in str(raised.value)
     assert "ada@example.com" not in str(raised.value)
