@@ -123,5 +123,5 @@ def broker() -> Iterator[None]:
     except ERRORS as error:
         # An answer that was waited for in vain leaves no text.
         raise EngineUnavailable(
-            f"The broker does not answer{f': {error}' if str(error) else ' in time.'}"
+            f"The broker is not available: {str(error) or 'it did not answer in time'}"
         ) from error

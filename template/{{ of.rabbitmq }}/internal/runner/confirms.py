@@ -1,13 +1,13 @@
 """kombu's transport for RabbitMQ, which waits for a confirmation after every message.
 
 In a `Producer.batch()` RabbitMQ confirms here all messages at its end: as safe, and many times as
-fast.
+fast. And a RabbitMQ that says that it takes no messages is not waited for.
 """
 
 from typing import Any
 
 from amqp import AMQPError
-from kombu.exceptions import BatchPublishError  # type: ignore[attr-defined]
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]
 from kombu.transport import pyamqp
 
 _Channel: Any = pyamqp.Channel
@@ -45,10 +45,10 @@ class Channel(_Channel):  # type: ignore[misc]
         self.events["basic_ack"].add(self._on_confirmed)
         self.events["basic_nack"].add(self._on_refused)
 
-    def basic_publish_confirm(self, *args: Any, **kwargs: Any) -> Any:
+    def basic_publish_confirm(self, *args: Any, **kwargs: Any) -> None:
         """Send a message, and wait until it is confirmed."""
-        self._sent += 1
-        return super().basic_publish_confirm(*args, **kwargs)
+        self.send(*args, **kwargs)
+        self._wait()
 
     def create_publish_batch(self, max_size: int) -> Batch:
         """Return what a `Producer.batch()` sends by."""
@@ -67,11 +67,22 @@ class Channel(_Channel):  # type: ignore[misc]
     def wait_until_confirmed(self) -> None:
         """Raise `BatchPublishError` if that fails, or if RabbitMQ refuses a message."""
         try:
-            while self._unconfirmed:
-                self.connection.drain_events()
+            self._wait()
         except AMQPError as error:
             raise BatchPublishError(f"RabbitMQ does not confirm: {error}") from error
+
+    def _wait(self) -> None:
+        connection = self.connection
+        while self._unconfirmed and not connection.is_blocked:
+            connection.drain_events()
+        if self._unconfirmed:
+            # RabbitMQ reads nothing of this connection, not even that it is to be closed.
+            connection.collect()
+            raise OperationalError(
+                "RabbitMQ takes no messages until it has more memory or disk space"
+            )
         if self._refused:
+            self._refused = False
             raise BatchPublishError("RabbitMQ refused a message")
 
     def _on_confirmed(self, number: int, multiple: bool) -> None:
@@ -83,10 +94,25 @@ class Channel(_Channel):  # type: ignore[misc]
         self._on_confirmed(number, multiple)
 
 
-class Connection(pyamqp.Connection):
-    """A connection with such channels."""
+_Connection: Any = pyamqp.Connection
+
+
+class Connection(_Connection):  # type: ignore[misc]
+    """A connection with such channels, which knows whether RabbitMQ reads what is sent by it."""
 
     Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_blocked = False
+        self.on_blocked = self._block
+        self.on_unblocked = self._unblock
+
+    def _block(self, _reason: str) -> None:
+        self.is_blocked = True
+
+    def _unblock(self) -> None:
+        self.is_blocked = False
 
 
 class Transport(pyamqp.Transport):
