@@ -169,6 +169,15 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def log_failure(name: str, error: Exception) -> None:
+    """Log why a job, or the last attempt at a step, has failed: in one line if it was foreseen.
+
+    That is a `PermanentError`, whose text says all, or a step's error, which was logged with it.
+    """
+    foreseen = isinstance(error, PermanentError | StepFailed)
+    _log.error("%s failed: %s", name, describe(error), exc_info=None if foreseen else error)
+
+
 def pause(duration: timedelta) -> timedelta:
     """Return how long a pause of `duration` lasts: less in tests (`MAX_SLEEP`)."""
     longest = get_settings().max_sleep

@@ -30,12 +30,15 @@ from internal.runner import (
     scheduler,
 )
 from internal.runner import get as get_job
+from internal.runner.batches import Records
+from internal.runner.execution import run_definition
+from internal.runner.leases import Held
 from internal.runner.liveness import alive_file, away_file, watch_database
 from internal.runner.records import Later, Message, Record, Taken
 from internal.runner.task import record_of
 from tests.api import done, listed, post, until, wait
 from tests.conftest import Mailbox, free_port
-from tests.jobs.promises import Add, note, notes
+from tests.jobs.promises import Add, Flaky, note, notes
 from tests.jobs.workers import native
 from tests.runner import Worker
 
@@ -251,6 +254,22 @@ def test_a_job_that_blocks_the_event_loop_is_named(client: TestClient, runner: W
     until(lambda: problem in runner.log.read_text())
     note(job_id, "noticed")
     assert wait(client, job_id)["state"] == "succeeded"
+
+
+async def test_the_log_has_a_traceback_of_unexpected_errors_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run(**fields: object) -> None:
+        taken = Taken(json.dumps(fields), attempts=2, lost=0, progress=None, steps={})
+        held = Held(f"test-flaky-{uuid4().hex}", Flaky.kind, 30, taken)
+        await run_definition(Flaky, held, Records())
+
+    await run(failures=9, permanent=True)
+    assert "test-flaky failed: PermanentError: failure 3" in caplog.text
+    assert "Traceback" not in caplog.text
+    await run(failures=9)
+    assert "test-flaky failed: OSError: failure 3" in caplog.text
+    assert "Traceback" in caplog.text
 
 
 def tick(caplog: pytest.LogCaptureFixture) -> bool:

@@ -60,3 +60,14 @@ def test_only_the_newest_ended_jobs_are_remembered(
 
     codes = [client.get(f"/jobs/{job_id}").status_code for job_id in ids]
     assert codes == [404, 404, 404, 200, 200]
+
+
+def test_the_log_has_a_traceback_of_unexpected_errors_only(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    post(client, "test-flaky", {"failures": 9, "permanent": True})
+    until(lambda: "test-flaky failed: PermanentError: failure 1" in caplog.text)
+    assert "Traceback" not in caplog.text
+    post(client, "test-flaky", {"failures": 9})
+    until(lambda: "test-flaky failed: OSError: failure 3" in caplog.text)
+    assert "Traceback" in caplog.text

@@ -1,7 +1,7 @@
 """What is true of jobs because they are Temporal workflows."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from uuid import uuid4
 
@@ -143,6 +143,27 @@ async def test_a_job_that_blocks_the_event_loop_is_named_and_the_others_go_on(
         await until(is_named)
         note(job_id, "noticed")
         assert [await job.result() for job in jobs] == [None, {"total": 3}]
+
+
+async def test_the_log_has_tracebacks_of_unexpected_errors_only(
+    temporal: Client, own_queue: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(kind: str, *arguments: object) -> None:
+        queue = own_queue.temporal_task_queue
+        with suppress(WorkflowFailureError):
+            await temporal.execute_workflow(kind, args=arguments, id=uuid4().hex, task_queue=queue)
+
+    async with workers(temporal, own_queue):
+        await run("test-flaky", {"failures": 9, "permanent": True})
+        await run("EmailNotificationWorkflow", "nobody@example.com", "two\nlines")
+        await run("test-away", {})
+        assert "test-flaky failed: PermanentError: failure 1" in caplog.text
+        assert "send_email_activity failed: EmailRejected: " in caplog.text
+        assert "test-away, attempt 1: Unavailable: not there" in caplog.text
+        assert "Traceback" not in caplog.text
+        await run("test-flaky", {"failures": 9})
+        assert "test-flaky failed: OSError: failure 3" in caplog.text
+        assert "Traceback" in caplog.text
 
 
 async def test_what_could_not_be_enqueued_is_named(

@@ -18,6 +18,7 @@ from internal.runner.attempts import (
     deadline_of,
     describe,
     is_last,
+    log_failure,
     pause_after,
     to_json,
     within,
@@ -52,7 +53,7 @@ async def run_definition(definition: type[Definition], held: Held, kept: Records
         async with within(deadline):
             outcome = await _run(job, held, kept)
     except DeadlineExceeded as error:
-        _log.error("failed: %s", error)
+        log_failure(job.kind, error)
         return Outcome(JobState.FAILED, error=describe(error), attempts=held.taken.attempts)
     return replace(outcome, due=min(outcome.due, deadline))
 
@@ -75,7 +76,7 @@ async def _run_job(job: Job, held: Held) -> Outcome:
         result = to_json(result, f"The result of {type(job).__name__}")
     except Exception as error:  # noqa: BLE001 - whatever it is, the policy decides
         if is_last(error, number, job.policy):
-            _log.exception("failed")
+            log_failure(job.kind, error)
             return Outcome(JobState.FAILED, error=describe(error), attempts=number)
         pause = pause_after(error, number, job.policy).total_seconds()
         _log.warning("attempt %d: %s; again in %.1f s", number, describe(error), pause)
@@ -96,7 +97,7 @@ async def _run_workflow(workflow: Workflow, held: Held, kept: Records) -> Outcom
         _log.info("waits until %s", time.strftime("%F %T", time.localtime(context.due)))
         return Outcome(JobState.QUEUED, due=context.due, error=context.error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job keeps it
-        _log.exception("failed")
+        log_failure(workflow.kind, error)
         return Outcome(JobState.FAILED, error=describe(error))
     return Outcome(JobState.SUCCEEDED, result=result)
 

@@ -1,6 +1,7 @@
 """Durable steps for engines that have none: what a workflow has done is kept in its record."""
 
 import asyncio
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -16,6 +17,7 @@ from internal.runner.attempts import (
     counts,
     describe,
     is_last,
+    log_failure,
     pause,
     pause_after,
     to_json,
@@ -24,6 +26,8 @@ from internal.runner.definitions import Workflow
 from internal.runner.determinism import Guarded
 from internal.runner.signatures import arguments_from_json, arguments_to_json, result_from_json
 from internal.runner.steps import NumberedSteps, Step
+
+_log = logging.getLogger(__name__)
 
 
 def without_failures(steps: Mapping[int, Step]) -> dict[int, Step]:
@@ -90,6 +94,13 @@ class DurableContext(NumberedSteps):
             except Exception as error:  # noqa: BLE001 - whatever it is, the policy decides
                 done = is_last(error, context.attempt, policy)
                 again_in = pause_after(error, context.attempt, policy).total_seconds()
+                name = f"{self.workflow.kind}.{step.name}"
+                if not done:
+                    text = "%s, attempt %d: %s; again in %.1f s"
+                    _log.warning(text, name, context.attempt, describe(error), again_in)
+                elif not isinstance(error, PermanentError):
+                    # Of a `PermanentError`, the workflow's own failure says all, unless it is caught.
+                    log_failure(name, error)
                 step = replace(
                     step,
                     done=done,

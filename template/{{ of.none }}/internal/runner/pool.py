@@ -22,6 +22,7 @@ from internal.runner.attempts import (
     deadline_of,
     describe,
     is_last,
+    log_failure,
     pause_after,
     to_json,
     within,
@@ -160,7 +161,7 @@ class Pool:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the job keeps it
             run.update(state=JobState.FAILED, error=describe(error))
-            _log.exception("failed")
+            log_failure(run.info.kind, error)
         else:
             run.update(state=JobState.SUCCEEDED)
             _log.info("succeeded")

@@ -12,10 +12,11 @@ from pydantic import JsonValue, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationErrorCategory as Category
 
 from internal.errors import PermanentError, Unavailable
 from internal.runner import client
-from internal.runner.attempts import OUTAGE_PAUSE, Attempt, call, to_json
+from internal.runner.attempts import OUTAGE_PAUSE, Attempt, call, describe, to_json
 from internal.runner.definitions import Definition, Job, Workflow
 from internal.runner.jobs_loop import jobs_loop
 from internal.runner.messages import WORKER_STOPPED, Call, Outcome
@@ -78,6 +79,8 @@ async def run_attempt(args: Sequence[RawValue]) -> Outcome:
         stopped = details and details.worker_shutdown
         raise _failure(error, progress(), WORKER_STOPPED if stopped else None) from error
     except Exception as error:
+        if isinstance(error, Unavailable):
+            _log.warning("%s, attempt %d: %s", activity_type, given.attempt, describe(error))
         raise _failure(error, progress()) from error
     finally:
         heartbeats.cancel()
@@ -99,11 +102,14 @@ def _function(definition: Definition, step: str) -> Callable[..., Any]:
 def _failure(
     error: BaseException, progress: Progress | None, error_type: str | None = None
 ) -> ApplicationError:
+    foreseen = isinstance(error, PermanentError | Unavailable)
     return ApplicationError(
         str(error),
         *filter(None, [progress]),
         type=error_type or type(error).__name__,
         non_retryable=isinstance(error, PermanentError),
+        # The SDK logs the traceback of every other error.
+        category=Category.BENIGN if foreseen else Category.UNSPECIFIED,
         # By this, the workflow knows that the attempt does not count.
         next_retry_delay=OUTAGE_PAUSE if isinstance(error, Unavailable) else None,
     )

@@ -8,12 +8,13 @@ import asyncio
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from internal.errors import PermanentError
 from internal.logs import job_id
 from internal.runner.activity import run_attempt
+from internal.runner.attempts import log_failure
 
 
 class ActivityInterceptor(Interceptor):
@@ -36,6 +37,11 @@ class _Activity(ActivityInboundInterceptor):
             async with asyncio.timeout(limit.total_seconds() * 0.9 if limit else None):
                 return await super().execute_activity(input)
         except PermanentError as error:
+            log_failure(info.activity_type, error)
             raise ApplicationError(
-                str(error), type=type(error).__name__, non_retryable=True
+                str(error),
+                type=type(error).__name__,
+                non_retryable=True,
+                # The SDK logs the traceback of every other error.
+                category=ApplicationErrorCategory.BENIGN,
             ) from error

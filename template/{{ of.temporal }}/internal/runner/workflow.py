@@ -24,7 +24,14 @@ from temporalio.exceptions import (
 
 from internal import logs
 from internal.runner.activity import definition_of
-from internal.runner.attempts import THREAD_GRACE, deadline_of, describe, pause, to_json
+from internal.runner.attempts import (
+    THREAD_GRACE,
+    deadline_of,
+    describe,
+    log_failure,
+    pause,
+    to_json,
+)
 from internal.runner.backoff import backoff, with_jitter
 from internal.runner.definitions import Definition, Workflow
 from internal.runner.determinism import Guarded
@@ -108,6 +115,8 @@ class Run(NumberedSteps):
         except Exception as error:
             text = describe(error)
             _remember(error=text)
+            if not workflow.unsafe.is_replaying():
+                log_failure(self._definition.kind, error)
             error_type, _, message = text.partition(": ")
             raise ApplicationError(message, type=error_type, non_retryable=True) from error
 
