@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -52,7 +52,7 @@ FileName = Annotated[
 """The name of a stored file, or what an upload is called; never a path to anywhere else."""
 
 RETRY_TIMEOUT = timedelta(seconds=30)
-"""How long a request to a bucket is tried again before the storage counts as away."""
+"""How long a request to a bucket is tried again at most; ten retries mostly take less time."""
 
 
 class StorageUnavailable(Unavailable):
@@ -112,7 +112,11 @@ async def write(path: str, content: AsyncIterator[bytes], settings: Settings) ->
     """
     store = _store_of(settings)
     with _own_errors():
-        await obstore.put_async(store, path, content, chunk_size=PART, max_concurrency=PARTS)
+        try:
+            await obstore.put_async(store, path, content, chunk_size=PART, max_concurrency=PARTS)
+        except FileNotFoundError as error:
+            # The bucket is missing, or the upload was ended meanwhile.
+            raise StorageUnavailable.because(error) from error
 
 
 async def rename(path: str, to: str, settings: Settings) -> None:
@@ -122,8 +126,8 @@ async def rename(path: str, to: str, settings: Settings) -> None:
 
 
 async def remove(path: str, settings: Settings) -> None:
-    """Remove a file."""
-    with _own_errors():
+    """Remove a file, unless another process has done so already."""
+    with _own_errors(), suppress(FileNotFoundError):
         await obstore.delete_async(_store_of(settings), path)
 
 
@@ -138,7 +142,7 @@ async def remove_old_uploads(oldest: datetime, settings: Settings) -> int:
                 if file["last_modified"] < (
                     interrupted if file["path"].endswith(PARTIAL) else oldest
                 ):
-                    await obstore.delete_async(store, file["path"])
+                    await remove(file["path"], settings)
                     removed += 1
         if isinstance(store, LocalStore):
             removed += await asyncio.to_thread(_remove_parts, Path(str(store.prefix)), interrupted)

@@ -11,6 +11,7 @@ from pydantic import AnyUrl
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from internal import storage
 from internal.config import Settings, get_settings
 from internal.database import transaction
 from internal.models.contacts import Contact
@@ -219,6 +220,10 @@ async def test_a_task_that_is_cancelled_during_its_commit_ends_after_it(
 
     async with transaction(settings, read_only=True) as session:
         assert await session.get(Contact, "ada@example.com")
+
+
+async def test_a_file_that_another_process_has_removed_is_no_error(settings: Settings) -> None:
+    await storage.remove("uploads/gone", settings)
 
 
 async def test_only_what_is_past_its_retention_is_removed(settings: Settings) -> None:

@@ -98,3 +98,15 @@ def test_nothing_is_kept_of_an_upload_that_stops_or_takes_too_long(
                     assert client.recv(100).startswith(b"HTTP/1.1 408 ")
             until(lambda: not bucket.unfinished())
             assert bucket.files() == []
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_an_upload_to_a_bucket_that_does_not_exist_is_answered_with_503(
+    serve: Serve, bucket: Bucket
+) -> None:
+    settings = bucket.settings | {"STORAGE_URL": "s3://missing/project"}
+    with serve({"task_runner": "none"}, **settings) as api:
+        url, content = f"{api.url}/jobs/import", form(b"email,name\n")
+        answer = httpx2.post(url, content=content, headers=FORM, timeout=60)
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("The storage is not available: ")
