@@ -1,6 +1,7 @@
 """An API whose PostgreSQL server restarts, or whose password changes, goes on by itself."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.kit.apart import apart, doors, networks_can_be_had
 from tests.kit.ports import free_port, listens
-from tests.kit.processes import stop, user_environment
+from tests.kit.processes import run, stop, user_environment
 from tests.kit.projects import Render, migrate
+from tests.kit.repository import IN_PROJECT
 from tests.kit.waiting import until
 from tests.kit.web import request, status
 
@@ -110,6 +113,15 @@ def test_a_server_that_restarts_is_waited_for(stack: Stack) -> None:
     stack.server = stack.start_server()
     until(stack.is_ready)
     until(lambda: stack.has_done(job_id))
+
+
+@pytest.mark.skipif(not networks_can_be_had(), reason="no network of its own can be had here")
+def test_a_machine_that_is_gone_without_a_word_is_given_up(stack: Stack, tmp_path: Path) -> None:
+    program = [sys.executable, str(IN_PROJECT / "lost_network.py")]
+    with doors(tmp_path, [stack.port]):
+        command = apart(tmp_path, [stack.port], program)
+        ends = json.loads(run(*command, cwd=stack.project, environment=stack.environment))
+    assert ends == ["DatabaseUnavailable", "DatabaseUnavailable", "committed"]
 
 
 def test_a_password_that_changed_is_read_for_the_next_connection(stack: Stack) -> None:
