@@ -7,7 +7,7 @@ import pytest
 
 from tests.containers import engine as engines
 from tests.containers.engine import Engine
-from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.answers import EVERY_ENGINE, Answers, name_of
 from tests.kit.projects import Render
 
 
@@ -23,7 +23,7 @@ def engine() -> Iterator[Engine]:
     context.__exit__(None, None, None)
 
 
-@pytest.fixture(params=EVERY_RUNNER, ids=name_of)
+@pytest.fixture(params=EVERY_ENGINE, ids=name_of)
 def answers(request: pytest.FixtureRequest) -> Answers:
     return {**request.param, "docs_language": "en", "python_version": "3.12", "kubernetes": True}
 

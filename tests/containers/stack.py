@@ -26,7 +26,7 @@ Job = dict[str, Any]
 TOKEN = "the-token-of-the-tests"
 """With it, the API of a stack may be used."""
 
-ENGINES = ("redis:6379", "rabbitmq:5672")
+ENGINES = ("redis:6379", "rabbitmq:5672", "postgres:5432")
 """Services without a published port, and where they listen."""
 
 ENDED = {"succeeded", "failed", "cancelled"}
@@ -89,13 +89,13 @@ class Stack:
 
     def url(self, service: str, port: int) -> str:
         """Return the address at which this machine reaches a port of a service."""
-        return f"http://{self.compose('port', service, str(port)).strip()}"
+        return f"http://127.0.0.1:{self.published(service)[f'{service}:{port}']}"
 
-    def published(self) -> dict[str, int]:
+    def published(self, of: str | None = None) -> dict[str, int]:
         """Return the ports of this machine that lead to a port of a service, by `SERVICE:PORT`."""
         return {
             f"{_service(container)}:{inside.removesuffix('/tcp')}": int(outside[0]["HostPort"])
-            for container in self.containers()
+            for container in self.containers(of)
             for inside, outside in container.attrs["NetworkSettings"]["Ports"].items()
             if outside
         }
@@ -193,6 +193,9 @@ def override(services: dict[str, Any], private: bool) -> str:
             lines.append("    dns: [127.0.0.1]")
             if "build" in service:
                 lines.append("    build: {network: host}")
+        if "healthcheck" in service:
+            # What waits for it need not wait for the end of the first interval.
+            lines.append("    healthcheck: {start_interval: 1s}")
         # The same address, if one is said, and a port that is free.
         ports = [
             f"127.0.0.1::{port.rpartition(':')[2]}" if port.startswith("127.0.0.1:")

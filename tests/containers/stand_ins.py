@@ -5,6 +5,7 @@ They show that the generated files fit together; they do not test the images of 
 
 import os
 import shutil
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -25,6 +26,8 @@ PROGRAMS = [
     "ca-certificates", "python-is-python3", "python3-pip", "python3-venv", "rabbitmq-server",
     "redis-server",
 ]  # fmt: skip
+# PostgreSQL comes with this Python's packages, in the version of compose.yaml.
+SITE_PACKAGES = sysconfig.get_path("platlib")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -41,7 +44,7 @@ def make(engine: Engine, images: list[str]) -> None:
             target = image.rpartition(":")[0].rpartition("/")[2]
             engine.run(
                 "docker", "build", "--quiet", "--network=host", "--target", target,
-                "--tag", image, folder,
+                "--build-context", f"site-packages={SITE_PACKAGES}", "--tag", image, folder,
             )  # fmt: skip
 
 

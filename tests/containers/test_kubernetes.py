@@ -176,7 +176,8 @@ def test_names_the_engine_and_mail_can_be_asked_from_every_pod(
     assert {port["protocol"] for port in names["ports"]} == {"UDP", "TCP"}
     ports = {port["port"] for rule in others for port in rule["ports"]}
     engine = str(answers.get("celery_broker", answers["task_runner"]))
-    assert ports == ENGINES[engine] | {443, 465, 587}
+    database = {5432} if answers.get("database") == "postgresql" else set()
+    assert ports == ENGINES[engine] | database | {443, 465, 587}
 
 
 def test_a_drained_node_loses_one_pod_of_a_kind_at_a_time(

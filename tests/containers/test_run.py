@@ -17,12 +17,14 @@ from copier import run_copy
 from tests.containers import network, stand_ins
 from tests.containers.engine import Engine
 from tests.containers.stack import TOKEN, Stack, override
-from tests.kit.answers import EVERY_RUNNER, Answers, name_of
+from tests.kit.answers import EVERY_ENGINE, Answers, name_of
 from tests.kit.waiting import until
 
 pytestmark = pytest.mark.slow
 
 MB = 1_000_000
+# Enough for an import of them to be seen in its middle.
+ROWS = 150_000
 CONDITIONS = {"service_healthy": "healthy", "service_completed_successfully": "die"}
 ENV = f"""
 DOMAIN=localhost
@@ -30,8 +32,12 @@ SMTP_URL=smtp://mail:1025
 API_KEYS=tests:enqueue,read,operate:{sha256(TOKEN.encode()).hexdigest()}
 REDIS_PASSWORD=a-password-of-the-tests
 RABBITMQ_PASSWORD=a-password-of-the-tests
+POSTGRES_PASSWORD=a-password-of-the-tests
 FLOWER_BASIC_AUTH=user:a-password-of-the-tests
 """
+
+WITHOUT_WORKER: Answers = {"task_runner": "none"}
+WITH_WORKER = [answers for answers in EVERY_ENGINE if answers != WITHOUT_WORKER]
 
 
 @contextmanager
@@ -66,11 +72,7 @@ def lock(stack: Stack) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture(
-    scope="module",
-    params=[answers for answers in EVERY_RUNNER if answers["task_runner"] != "none"],
-    ids=name_of,
-)
+@pytest.fixture(scope="module", params=WITH_WORKER, ids=name_of)
 def stack(
     request: pytest.FixtureRequest,
     engine: Engine,
@@ -182,44 +184,69 @@ def test_a_job_posted_to_the_api_is_done_in_the_worker(up: Stack) -> None:
     assert [message["Subject"] for message in messages].count("Message 1") == 1
 
 
-def test_another_machine_reaches_caddy_alone(up: Stack) -> None:
+def another_machine_reaches(stack: Stack) -> set[str]:
+    """Return which of the ports that lead to a service, by `SERVICE:PORT`, others reach."""
     if not network.another_machine_can_be_had():
         pytest.skip("no network namespace can be made here")
-    published = up.published()
-    with network.another_machine() as (here, there):
-        targets = {name: (here, port) for name, port in published.items()}
-        assert network.reached(there, targets) == {"caddy:80", "caddy:443"}
+    published = stack.published()
     # All of them listen: it is their address that keeps the others to this machine.
     on_this_machine = [("127.0.0.1", port) for port in published.values()]
     assert "api:8000" in published
     assert network.connected(on_this_machine) == on_this_machine
+    with network.another_machine() as (here, there):
+        return network.reached(there, {name: (here, port) for name, port in published.items()})
+
+
+def caddy_reaches(stack: Stack) -> set[str]:
+    """Return what is reached from Caddy's network: in a network, or by a port of this machine."""
+    # To the containers of its network, this machine has what it has to everyone.
+    gateway = stack.gateway("edge")
+    machine = {f"{name} here": (gateway, port) for name, port in stack.published().items()}
+    return network.reached(stack.runner_in("edge"), stack.addresses() | machine)
+
+
+OPEN = {"caddy:80", "caddy:443"}
+OPEN_TO_CADDY = {"api:8000 in edge"} | {
+    f"{port} {where}" for port in OPEN for where in ("in edge", "here")
+}
+
+
+def test_another_machine_reaches_caddy_alone(up: Stack) -> None:
+    assert another_machine_reaches(up) == OPEN
 
 
 def test_caddy_reaches_the_api_and_nothing_else(up: Stack) -> None:
-    # To the containers of its network, this machine has what it has to everyone.
-    gateway = up.gateway("edge")
-    machine = {f"{name} here": (gateway, port) for name, port in up.published().items()}
-    assert network.reached(up.runner_in("edge"), up.addresses() | machine) == {
-        "api:8000 in edge", "caddy:80 in edge", "caddy:443 in edge", "caddy:80 here", "caddy:443 here",
-    }  # fmt: skip
+    assert caddy_reaches(up) == OPEN_TO_CADDY
 
 
 def test_an_engine_is_in_one_network_and_asks_for_its_password(up: Stack) -> None:
     engines = {
         name: address
         for name, address in up.addresses().items()
-        if name.startswith(("redis:", "rabbitmq:"))
+        if name.startswith(("redis:", "rabbitmq:", "postgres:"))
     }
     if not engines:
         pytest.skip("Temporal's server knows no passwords")
     assert network.reached(up.runner_in("default"), engines) == set()
-    for service, code, error in (
-        ("redis", "import redis; redis.Redis('redis', retry=None).ping()", "Authentication"),
-        ("rabbitmq", "import amqp; amqp.Connection('rabbitmq').connect()", "AccessRefused"),
-    ):
+    for service, code, error in STRANGERS:
         if service in up.services:
             with pytest.raises(AssertionError, match=error):
                 up.compose("exec", "-T", "worker", "python", "-c", code)
+
+
+STRANGERS = [
+    ("redis", "import redis; redis.Redis('redis', retry=None).ping()", "Authentication"),
+    ("rabbitmq", "import amqp; amqp.Connection('rabbitmq').connect()", "AccessRefused"),
+    *(
+        (
+            "postgres",
+            f"import asyncio, asyncpg as a; asyncio.run(a.connect('postgresql://{who}@postgres'))",
+            "InvalidPassword",
+        )
+        for who in ("app", "app:another-password")
+    ),
+]
+"""Who does not know the password of a service, and the error that they get."""
 
 
 def test_more_workers_share_the_load(up: Stack) -> None:
@@ -238,8 +265,7 @@ def test_more_workers_share_the_load(up: Stack) -> None:
 
 def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
     scale(up, 3)
-    rows = 300_000
-    up.write_contacts("killed.csv", rows)
+    up.write_contacts("killed.csv", ROWS)
     jobs = [up.post("import", {"file": "killed.csv"}) for _ in range(2)]
 
     def killed() -> bool:
@@ -247,7 +273,7 @@ def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
             log = worker.logs()
             for job_id in jobs:
                 progress = up.job(job_id)["progress"]
-                if job_id.encode() in log and progress and 0 < progress["done"] < rows:
+                if job_id.encode() in log and progress and 0 < progress["done"] < ROWS:
                     worker.kill()
                     return True
         return False
@@ -255,13 +281,13 @@ def test_a_worker_that_is_killed_loses_no_job(up: Stack) -> None:
     until(killed, 120, describe=lambda: "a worker is in the middle of an import")
     for job_id in jobs:
         job = up.ended(job_id, timeout=180)
-        assert (job["state"], job["progress"]) == ("succeeded", {"done": rows, "total": rows})
+        assert (job["state"], job["progress"]) == ("succeeded", {"done": ROWS, "total": ROWS})
 
 
 def test_a_graceful_shutdown_finishes_or_resumes_jobs_and_keeps_results(up: Stack) -> None:
     done = up.post("email", email(2))
     assert up.ended(done)["state"] == "succeeded"
-    up.write_contacts("stopped.csv", rows=300_000)
+    up.write_contacts("stopped.csv", ROWS)
     running = up.post("import", {"file": "stopped.csv"})
     until(lambda: (up.job(running)["progress"] or {}).get("done"), 120)
 
@@ -278,7 +304,7 @@ def test_a_graceful_shutdown_finishes_or_resumes_jobs_and_keeps_results(up: Stac
     up.wait_until_healthy()
     assert up.job(done)["state"] == "succeeded"
     job = up.ended(running)
-    assert (job["state"], job["progress"]) == ("succeeded", {"done": 300_000, "total": 300_000})
+    assert (job["state"], job["progress"]) == ("succeeded", {"done": ROWS, "total": ROWS})
 
 
 def test_the_web_interface_answers(up: Stack) -> None:
@@ -296,8 +322,8 @@ def test_the_web_interface_answers(up: Stack) -> None:
 
 @pytest.fixture
 def locked(engine: Engine, template: Path, tmp_path: Path) -> Iterator[Stack]:
-    """A project without a worker."""
-    with built(engine, template, tmp_path, {"task_runner": "none"}) as stack:
+    """A project without a worker, not started."""
+    with built(engine, template, tmp_path, WITHOUT_WORKER) as stack:
         yield stack
 
 
@@ -323,11 +349,29 @@ def test_a_lock_file_that_does_not_fit_is_not_ignored(locked: Stack) -> None:
         locked.compose("build")
 
 
-def test_without_a_worker_the_api_does_the_jobs_and_ends_by_itself(locked: Stack) -> None:
-    locked.compose("up", "--detach")
-    locked.wait_until_healthy()
-    assert locked.ended(locked.post("email", email(1)))["state"] == "succeeded"
-    [api] = locked.containers("api")
-    locked.compose("stop")
+@pytest.fixture(scope="module")
+def alone(
+    engine: Engine, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A project without a worker, with every container healthy."""
+    folder = tmp_path_factory.mktemp("alone")
+    with built(engine, template, folder, WITHOUT_WORKER) as stack:
+        stack.compose("up", "--detach")
+        stack.wait_until_healthy()
+        yield stack
+
+
+def test_without_a_worker_another_machine_reaches_caddy_alone(alone: Stack) -> None:
+    assert another_machine_reaches(alone) == OPEN
+
+
+def test_without_a_worker_caddy_reaches_the_api_and_nothing_else(alone: Stack) -> None:
+    assert caddy_reaches(alone) == OPEN_TO_CADDY
+
+
+def test_without_a_worker_the_api_does_the_jobs_and_ends_by_itself(alone: Stack) -> None:
+    assert alone.ended(alone.post("email", email(1)))["state"] == "succeeded"
+    [api] = alone.containers("api")
+    alone.compose("stop")
     api.reload()
     assert api.attrs["State"]["ExitCode"] == 0

@@ -194,6 +194,8 @@ def test_exactly_the_services_of_the_runner_are_there(
     }[str(answers["task_runner"])]
     if answers.get("celery_broker") == "rabbitmq":
         services |= {"rabbitmq"}
+    if answers.get("database") == "postgresql":
+        services |= {"postgres"}
     assert set(configuration(project, composer)) == {"api", "caddy", "mail", "migrate", *services}
 
 
@@ -216,17 +218,17 @@ def test_the_proxy_shares_a_network_with_the_api_alone(project: Path, composer: 
     assert {name for name in services if "edge" in services[name]["networks"]} == {"api", "caddy"}
 
 
-def test_an_engine_is_in_a_network_without_a_way_out(
-    project: Path, answers: Answers, composer: Engine
-) -> None:
-    services = configuration(project, composer)
-    networks = yaml.safe_load((project / "compose.yaml").read_text())["networks"]
-    for name in {"redis", "rabbitmq"} & set(services):
-        assert [networks[network] for network in services[name]["networks"]] == [{"internal": True}]
-        assert "ports" not in services[name]
-    if answers["task_runner"] != "none":
-        inside = {name for name in services if "engine" in services[name]["networks"]}
-        assert inside == set(services) - {"caddy", "mail"}
+def test_an_engine_is_in_a_network_without_a_way_out(projects: list[Path]) -> None:
+    for project in projects:
+        content = yaml.safe_load((project / "compose.yaml").read_text())
+        services, networks = content["services"], content["networks"]
+        engines = {"temporal", "redis", "rabbitmq", "postgres"} & set(services)
+        assert networks.get("engine") == ({"internal": True} if engines else None)
+        for name in engines - {"temporal"}:
+            assert services[name]["networks"] == ["engine"]
+            assert "ports" not in services[name]
+        inside = {name for name in services if "engine" in services[name].get("networks", ())}
+        assert inside == (set(services) - {"caddy", "mail"} if engines else set())
 
 
 def test_every_dependency_has_a_health_check(project: Path, composer: Engine) -> None:
@@ -304,7 +306,7 @@ def test_one_command_writes_every_required_password_once(
     first, *passwords = env.read_text().splitlines()
     assert first == "RETENTION_DAYS=7"
     assert all(re.fullmatch(r"[A-Z]+_PASSWORD=[0-9a-f]{48}", line) for line in passwords)
-    assert len(passwords) == (2 if answers["celery_broker"] == "rabbitmq" else 1)
+    assert len(passwords) == (3 if answers["celery_broker"] == "rabbitmq" else 1)
     assert env.stat().st_mode & 0o777 == 0o600
 
 

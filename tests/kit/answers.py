@@ -21,6 +21,12 @@ EVERY_RUNNER: list[Answers] = [
     {"task_runner": "none"},
 ]
 
+EVERY_ENGINE = [
+    answers | ({"database": "postgresql"} if "rabbitmq" in answers.values() else {})
+    for answers in EVERY_RUNNER
+]
+"""As `EVERY_RUNNER`, with PostgreSQL beside RabbitMQ and Redis, and SQLite elsewhere."""
+
 QUESTIONS: dict[str, Sequence[str | bool]] = {
     "docs_language": LANGUAGES,
     "python_version": PYTHONS,
