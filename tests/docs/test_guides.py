@@ -86,7 +86,7 @@ def test_the_guide_to_postgresql_dumps_a_service_that_there_is(render: Render, t
     project = render({"task_runner": "none", "database": "postgresql"})
     text = (project / "docs/database.md").read_text()
     dumping = [block.text for block in blocks(text) if "docker compose" in block.text]
-    assert len(dumping) == 2
+    assert len(dumping) == 3
     with Reader.reading(project, tools, "none") as person:
         for script in dumping:
             person.containers(script)
