@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -86,17 +87,30 @@ async def test_the_worker_waits_for_a_namespace(stack: Stack) -> None:
 
 
 async def test_json_logs_name_the_job_the_workflow_and_the_activity(stack: Stack) -> None:
-    worker = await stack.start_worker(LOG_FORMAT="json")
-    handle = await stack.client.start_workflow(
+    absent = f"smtp://127.0.0.1:{free_port()}"
+    worker = await stack.start_worker(LOG_FORMAT="json", SMTP_URL=absent)
+    await stack.client.start_workflow(
         "import", {"file": "no-such-file.csv"}, id="import-1", task_queue=QUEUE
     )
-    await until_async(lambda: "InvalidFile" in worker.log)
-    lines = [json.loads(line) for line in worker.log.splitlines()]
-    [failed] = [line for line in lines if "InvalidFile" in line.get("exception", "")]
-    assert failed["job_id"] == handle.id
-    assert failed["temporal_activity"]["workflow_id"] == handle.id
-    assert failed["temporal_activity"]["activity_type"] == "import"
-    assert failed["temporal_activity"]["attempt"] == 1
+    await stack.client.start_workflow(
+        "EmailNotificationWorkflow", args=["a@example.com", "Hi"], id="email-1", task_queue=QUEUE
+    )
+
+    def lines(text: str) -> list[dict[str, Any]]:
+        logged = [line for line in worker.log.splitlines(keepends=True) if line.endswith("\n")]
+        return [entry for entry in map(json.loads, logged) if text in entry["message"]]
+
+    await until_async(lambda: bool(lines("InvalidFile") and lines("Completing activity as failed")))
+    [foreseen] = lines("InvalidFile")
+    assert foreseen["job_id"] == "import-1"
+    assert foreseen["message"].startswith("import failed: ")
+    assert "exception" not in foreseen
+    unforeseen = lines("Completing activity as failed")[0]
+    assert unforeseen["job_id"] == "email-1"
+    assert unforeseen["temporal_activity"]["workflow_id"] == "email-1"
+    assert unforeseen["temporal_activity"]["activity_type"] == "send_email_activity"
+    assert unforeseen["temporal_activity"]["attempt"] == 1
+    assert "Traceback" in unforeseen["exception"]
 
 
 async def test_a_worker_with_a_version_works_when_its_version_is_the_current_one(
