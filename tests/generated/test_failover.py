@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -62,6 +63,21 @@ class Stack:
         stop(self.server)
         until(lambda: not listens(self.port))
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all processes of the server, whose connections stay."""
+        lock = Path(self.environment["DATA_DIR"]) / "postgresql/postmaster.pid"
+        server = lock.read_text().split()[0]
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        numbers = [int(number) for number in (server, *children)]
+        for number in numbers:
+            os.kill(number, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                os.kill(number, signal.SIGCONT)
+
     def write_password(self, password: str) -> None:
         self.passwords.write_text(f"127.0.0.1:{self.port}:*:app:{password}\n")
         self.passwords.chmod(0o600)
@@ -113,6 +129,13 @@ def test_a_server_that_restarts_is_waited_for(stack: Stack) -> None:
     stack.server = stack.start_server()
     until(stack.is_ready)
     until(lambda: stack.has_done(job_id))
+
+
+def test_a_server_that_is_frozen_is_not_waited_for_without_end(stack: Stack) -> None:
+    until(stack.is_ready)
+    with stack.frozen(), pytest.raises(OSError, match="answered 503"):
+        request(f"{stack.api}/jobs/email-unknown")
+    until(stack.is_ready)
 
 
 @pytest.mark.skipif(not networks_can_be_had(), reason="no network of its own can be had here")
