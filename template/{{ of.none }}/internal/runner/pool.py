@@ -136,7 +136,7 @@ class Pool:
 
     def _forget_oldest(self, ended: Run) -> None:
         self._ended.append(ended)
-        if len(self._ended) > KEPT:
+        while len(self._ended) > KEPT:
             oldest = self._ended.popleft()
             # A job that was retried has another run now.
             if self.runs.get(oldest.info.id) is oldest:
