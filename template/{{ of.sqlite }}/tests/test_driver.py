@@ -34,6 +34,23 @@ async def test_all_rows_are_read_at_once_or_in_parts(settings: Settings) -> None
         assert (await session.scalars(query.limit(FIRST_ROWS))).all() == emails[:FIRST_ROWS]
 
 
+async def test_a_new_file_that_another_process_writes_to_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    connection = Connection(tmp_path / "new.db", timeout=10)
+    opening = asyncio.ensure_future(connection)
+    await asyncio.sleep(0.1)
+    assert not opening.done()
+    other.execute("COMMIT")
+
+    await opening
+    cursor = connection.cursor()
+    await cursor.execute("PRAGMA journal_mode")
+    assert await cursor.fetchall() == [("wal",)]
+    await connection.close()
+    other.close()
+
+
 async def test_a_transaction_that_could_not_begin_begins_with_the_next_statement(
     tmp_path: Path,
 ) -> None:

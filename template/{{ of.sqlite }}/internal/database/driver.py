@@ -8,6 +8,7 @@ together with the BEGIN before it and the first of its rows.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,15 +19,16 @@ import aiosqlite
 FIRST_ROWS = 100
 """How many rows are fetched together with their statement."""
 
+PAUSE = 0.01
+"""Seconds between two attempts to do what SQLite does not wait for."""
+
 
 class Connection(aiosqlite.Connection):
     """A connection whose transactions begin together with their first statement."""
 
     def __init__(self, path: Path, timeout: float) -> None:
         """`timeout` is how long, in seconds, a statement waits for a lock of another connection."""
-        # Only `begin` begins transactions.
-        connect = partial(sqlite3.connect, path, timeout=timeout, isolation_level=None)
-        super().__init__(connect, iter_chunk_size=FIRST_ROWS)
+        super().__init__(partial(_open, path, timeout), iter_chunk_size=FIRST_ROWS)
         self._begin = ""
         self._in_thread = False
 
@@ -138,3 +140,22 @@ class Cursor:
                 cursor.close()
 
         await self._connection.run_in_transaction(execute_and_fetch)
+
+
+def _open(path: Path, timeout: float) -> sqlite3.Connection:
+    # Only `begin` begins transactions.
+    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            # Readers and one writer do not wait for each other, and a killed process loses nothing
+            # that was committed.
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # In a new file, this takes a lock that SQLite does not wait for.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                connection.close()
+                raise
+            time.sleep(PAUSE)
+        else:
+            return connection

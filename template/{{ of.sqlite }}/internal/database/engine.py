@@ -78,9 +78,6 @@ async def lock(connection: AsyncConnection) -> None:
 
 def _prepare(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    # Readers and one writer do not wait for each other, and a killed process loses nothing that
-    # was committed.
-    cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
