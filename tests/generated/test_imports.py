@@ -82,7 +82,9 @@ def test_each_row_of_a_sent_file_is_imported_once_whatever_worker_is_killed(
                 return known("SELECT coalesce(max(rows_done), 0) FROM imports") > row
 
             def reports_more_than(row: int) -> bool:
-                return bool(look_up()["progress"]) and int(look_up()["progress"]["done"]) > row
+                progress = look_up()["progress"]
+                assert progress or not row, "the progress was lost with the worker"
+                return bool(progress) and int(progress["done"]) > row
 
             left, reads, seen = ROWS, 0, 0
             for moment in sorted(dice.uniform(0, 0.6 * ROWS) for _ in range(KILLS)):

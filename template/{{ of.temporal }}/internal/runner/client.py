@@ -43,7 +43,7 @@ from internal.runner.errors import (
     NotConfirmed,
     NotEnqueued,
 )
-from internal.runner.history import input_and_steps
+from internal.runner.history import input_and_steps, progress_of_lost_attempt
 from internal.runner.queues import all_queues, task_queue
 from internal.runner.registry import registry
 from internal.runner.states import ENDED, JobInfo, JobPage, JobQuery, JobState, Progress
@@ -377,7 +377,13 @@ def _is_delayed(execution: WorkflowExecution) -> bool:
 
 
 async def _progress(client: Client, description: WorkflowExecutionDescription) -> Progress | None:
-    for pending in description.raw_description.pending_activities:
+    raw = description.raw_description
+    if _state(description) is JobState.RUNNING and raw.HasField("pending_workflow_task"):
+        # No worker has seen the newest events yet.
+        lost = await progress_of_lost_attempt(client, description)
+        if lost:
+            return lost
+    for pending in raw.pending_activities:
         # A native activity may say something else by its heartbeats.
         with suppress(ValueError):
             progress: Progress

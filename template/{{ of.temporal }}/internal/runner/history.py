@@ -1,14 +1,21 @@
-"""What a run of a job had done before it failed or was cancelled, by its history."""
+"""What a run of a job has done, by its history."""
 
+from contextlib import suppress
 from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
 from temporalio.common import RawValue
 
 from internal.runner.definitions import Workflow
 from internal.runner.messages import SLEEP, Outcome
 from internal.runner.registry import registry
+from internal.runner.states import Progress
 from internal.runner.steps import Step
+
+NEWEST = 3
+"""How many events may follow the loss of a worker until the workflow takes note of it."""
 
 
 async def input_and_steps(
@@ -50,3 +57,24 @@ async def input_and_steps(
                     number, name = begun[fired.started_event_id]
                     steps[number] = Step(name=name, done=True, due=1.0)
     return arguments[:1], {number: step for number, step in steps.items() if step.error is None}
+
+
+async def progress_of_lost_attempt(
+    client: Client, description: WorkflowExecutionDescription
+) -> Progress | None:
+    """Return what an attempt had reported whose worker was lost, before the workflow takes note."""
+    newest = await client.workflow_service.get_workflow_execution_history_reverse(
+        GetWorkflowExecutionHistoryReverseRequest(
+            namespace=client.namespace,
+            execution=WorkflowExecution(workflow_id=description.id, run_id=description.run_id),
+            maximum_page_size=NEWEST,
+        )
+    )
+    for event in newest.history.events:
+        timeout = event.activity_task_timed_out_event_attributes.failure.timeout_failure_info
+        with suppress(ValueError):
+            progress: Progress
+            payloads = timeout.last_heartbeat_details.payloads
+            [progress] = await client.data_converter.decode(payloads, [Progress])
+            return progress
+    return None

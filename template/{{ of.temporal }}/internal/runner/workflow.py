@@ -197,6 +197,9 @@ class Run(NumberedSteps):
                 seen = heartbeat
                 if heartbeat is None or lost == MAX_LOST:
                     self.change(number, self._failed(step, error))
+                elif heartbeat and workflow.patched("progress-of-lost-attempt"):
+                    # The server has forgotten it, and the next attempt has reported none yet.
+                    _remember(progress=Progress.model_validate(heartbeat[0]))
             else:
                 _remember(progress=outcome.progress, error=None)
                 if outcome.cancelled:
