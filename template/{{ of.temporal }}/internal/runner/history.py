@@ -14,8 +14,8 @@ from internal.runner.registry import registry
 from internal.runner.states import Progress
 from internal.runner.steps import Step
 
-NEWEST = 3
-"""How many events may follow the loss of a worker until the workflow takes note of it."""
+NEWEST = 10
+"""How many of the newest events are searched for the loss of a worker."""
 
 
 async def input_and_steps(
