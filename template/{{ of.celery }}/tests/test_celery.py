@@ -270,6 +270,8 @@ async def test_the_log_has_a_traceback_of_unexpected_errors_only(
     await run(failures=9)
     assert "test-flaky failed: OSError: failure 3" in caplog.text
     assert "Traceback" in caplog.text
+    await run(failures="many")
+    assert "test-flaky failed: ValidationError: " in caplog.text
 
 
 def tick(caplog: pytest.LogCaptureFixture) -> bool:

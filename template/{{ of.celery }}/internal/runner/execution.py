@@ -46,6 +46,7 @@ async def run_definition(definition: type[Definition], held: Held, kept: Records
     try:
         job = definition.model_validate_json(held.taken.input)
     except ValidationError as error:
+        log_failure(definition.kind, error)
         return Outcome(JobState.FAILED, error=describe(error))
     held.timeout = job.policy.timeout.total_seconds()
     deadline = deadline_of(job.policy, held.taken.since)
