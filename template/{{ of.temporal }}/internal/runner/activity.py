@@ -11,8 +11,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 from temporalio import activity
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
-from temporalio.exceptions import ApplicationErrorCategory as Category
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from internal.errors import PermanentError, Unavailable
 from internal.runner import client
@@ -77,11 +76,11 @@ async def run_attempt(args: Sequence[RawValue]) -> Outcome:
             _log.info("%s cancelled", activity_type)
             return Outcome(progress=progress(), cancelled=True)
         stopped = details and details.worker_shutdown
-        raise _failure(error, progress(), WORKER_STOPPED if stopped else None) from error
+        raise failure_of(error, progress(), WORKER_STOPPED if stopped else None) from error
     except Exception as error:
         if isinstance(error, Unavailable):
             _log.warning("%s, attempt %d: %s", activity_type, given.attempt, describe(error))
-        raise _failure(error, progress()) from error
+        raise failure_of(error, progress()) from error
     finally:
         heartbeats.cancel()
     _log.info("%s succeeded", activity_type)
@@ -99,17 +98,20 @@ def _function(definition: Definition, step: str) -> Callable[..., Any]:
     )
 
 
-def _failure(
-    error: BaseException, progress: Progress | None, error_type: str | None = None
+def failure_of(
+    error: BaseException, progress: Progress | None = None, error_type: str | None = None
 ) -> ApplicationError:
-    foreseen = isinstance(error, PermanentError | Unavailable)
+    """Return the failure of an activity, by which the server and the workflow know the error."""
+    category = ApplicationErrorCategory.UNSPECIFIED
+    if isinstance(error, PermanentError | Unavailable):
+        # The SDK logs the traceback of every other error.
+        category = ApplicationErrorCategory.BENIGN
     return ApplicationError(
         str(error),
         *filter(None, [progress]),
         type=error_type or type(error).__name__,
         non_retryable=isinstance(error, PermanentError),
-        # The SDK logs the traceback of every other error.
-        category=Category.BENIGN if foreseen else Category.UNSPECIFIED,
+        category=category,
         # By this, the workflow knows that the attempt does not count.
         next_retry_delay=OUTAGE_PAUSE if isinstance(error, Unavailable) else None,
     )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -43,7 +43,7 @@ from internal.runner.errors import (
     NotConfirmed,
     NotEnqueued,
 )
-from internal.runner.history import input_and_steps, progress_of_lost_attempt
+from internal.runner.history import input_and_steps, progress_in, progress_of_lost_attempt
 from internal.runner.queues import all_queues, task_queue
 from internal.runner.registry import registry
 from internal.runner.states import ENDED, JobInfo, JobPage, JobQuery, JobState, Progress
@@ -354,7 +354,7 @@ async def _info(client: Client, description: WorkflowExecutionDescription) -> Jo
         id=description.id,
         kind=description.workflow_type,
         state=state,
-        progress=await _progress(client, description),
+        progress=await _progress(client, description, state),
         result=result,
         enqueued_by=await _noted(description, "enqueued_by", str),
         error=error,
@@ -376,25 +376,21 @@ def _is_delayed(execution: WorkflowExecution) -> bool:
     return execution.execution_time is not None and execution.execution_time > datetime.now(UTC)
 
 
-async def _progress(client: Client, description: WorkflowExecutionDescription) -> Progress | None:
+async def _progress(
+    client: Client, description: WorkflowExecutionDescription, state: JobState
+) -> Progress | None:
     raw = description.raw_description
-    if _state(description) is JobState.RUNNING and raw.HasField("pending_workflow_task"):
+    progress = None
+    if state is JobState.RUNNING and raw.HasField("pending_workflow_task"):
         # No worker has seen the newest events yet.
-        lost = await progress_of_lost_attempt(client, description)
-        if lost:
-            return lost
+        progress = await progress_of_lost_attempt(client, description)
     for pending in raw.pending_activities:
-        # A native activity may say something else by its heartbeats.
-        with suppress(ValueError):
-            progress: Progress
-            payloads = pending.heartbeat_details.payloads
-            [progress] = await client.data_converter.decode(payloads, [Progress])
-            return progress
-    return await _noted(description, "progress", Progress)
+        progress = progress or await progress_in(client, pending.heartbeat_details)
+    return progress or await _noted(description, "progress", Progress)
 
 
 async def _noted(execution: WorkflowExecution, name: str, kind: type[T]) -> T | None:
-    """Return a value of the job's memo; None if it is absent or has another type."""
+    """Return the value under a name of the memo; None if there is none, or not one of this type."""
     try:
         noted: T | None = await execution.memo_value(name, None, type_hint=kind)
     except ValueError:

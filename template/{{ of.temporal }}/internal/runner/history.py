@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowHandle
 from temporalio.common import RawValue
@@ -15,7 +15,7 @@ from internal.runner.states import Progress
 from internal.runner.steps import Step
 
 NEWEST = 10
-"""How many of the newest events are searched for the loss of a worker."""
+"""How many of the newest events are searched for the heartbeat timeout of a lost worker."""
 
 
 async def input_and_steps(
@@ -62,7 +62,10 @@ async def input_and_steps(
 async def progress_of_lost_attempt(
     client: Client, description: WorkflowExecutionDescription
 ) -> Progress | None:
-    """Return what an attempt had reported whose worker was lost, before the workflow takes note."""
+    """Return the progress of an attempt whose worker was lost.
+
+    Until a worker runs the workflow again, only the event of the heartbeat timeout has it.
+    """
     newest = await client.workflow_service.get_workflow_execution_history_reverse(
         GetWorkflowExecutionHistoryReverseRequest(
             namespace=client.namespace,
@@ -72,9 +75,16 @@ async def progress_of_lost_attempt(
     )
     for event in newest.history.events:
         timeout = event.activity_task_timed_out_event_attributes.failure.timeout_failure_info
-        with suppress(ValueError):
-            progress: Progress
-            payloads = timeout.last_heartbeat_details.payloads
-            [progress] = await client.data_converter.decode(payloads, [Progress])
+        if progress := await progress_in(client, timeout.last_heartbeat_details):
             return progress
+    return None
+
+
+async def progress_in(client: Client, heartbeat: Payloads) -> Progress | None:
+    """Return the progress that a heartbeat reports; None if it reports none, or something else."""
+    # A native activity may say something else by its heartbeats.
+    with suppress(ValueError):
+        progress: Progress
+        [progress] = await client.data_converter.decode(heartbeat.payloads, [Progress])
+        return progress
     return None

@@ -8,12 +8,11 @@ import asyncio
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from internal.errors import PermanentError
 from internal.logs import job_id
-from internal.runner.activity import run_attempt
+from internal.runner.activity import failure_of, run_attempt
 from internal.runner.attempts import log_failure
 
 
@@ -38,10 +37,4 @@ class _Activity(ActivityInboundInterceptor):
                 return await super().execute_activity(input)
         except PermanentError as error:
             log_failure(info.activity_type, error)
-            raise ApplicationError(
-                str(error),
-                type=type(error).__name__,
-                non_retryable=True,
-                # The SDK logs the traceback of every other error.
-                category=ApplicationErrorCategory.BENIGN,
-            ) from error
+            raise failure_of(error) from error
