@@ -15,6 +15,7 @@ import pytest
 
 from tests.kit.apart import apart, doors, networks_can_be_had
 from tests.kit.ports import free_port, listens
+from tests.kit.postgresql import server_pid
 from tests.kit.processes import run, stop, user_environment
 from tests.kit.projects import Render, migrate
 from tests.kit.repository import IN_PROJECT
@@ -65,11 +66,11 @@ class Stack:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stop all processes of the server, whose connections stay."""
-        lock = Path(self.environment["DATA_DIR"]) / "postgresql/postmaster.pid"
-        server = lock.read_text().split()[0]
+        """Suspend all processes of the server: its connections stay open, and get no answer."""
+        server = server_pid(Path(self.environment["DATA_DIR"]) / "postgresql")
+        assert server
         children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-        numbers = [int(number) for number in (server, *children)]
+        numbers = [server, *map(int, children)]
         for number in numbers:
             os.kill(number, signal.SIGSTOP)
         try:
@@ -138,7 +139,7 @@ def test_a_server_that_is_frozen_is_not_waited_for_without_end(stack: Stack) -> 
     until(stack.is_ready)
 
 
-@pytest.mark.skipif(not networks_can_be_had(), reason="no network of its own can be had here")
+@pytest.mark.skipif(not networks_can_be_had(), reason="network namespaces cannot be made here")
 def test_a_machine_that_is_gone_without_a_word_is_given_up(stack: Stack, tmp_path: Path) -> None:
     program = [sys.executable, str(IN_PROJECT / "lost_network.py")]
     with doors(tmp_path, [stack.port]):

@@ -2,10 +2,11 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]  # It comes without types.
 
-__all__ = ["is_ready"]
+__all__ = ["is_ready", "server_pid"]
 
 
 def is_ready(url: str) -> bool:
@@ -19,3 +20,9 @@ def is_ready(url: str) -> bool:
         asyncio.run(connect())
         return True
     return False
+
+
+def server_pid(data: Path) -> int | None:
+    """Return the process id of the server that runs on a data directory; None if none does."""
+    lock = data / "postmaster.pid"
+    return int(lock.read_text().split()[0]) if lock.exists() else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.kit.answers import Answers
 from tests.kit.engines import Running, engine
 from tests.kit.ports import free_port
-from tests.kit.postgresql import is_ready
+from tests.kit.postgresql import is_ready, server_pid
 from tests.kit.processes import user_environment
 from tests.kit.projects import migrate, render
 from tests.kit.repository import BIN
@@ -24,8 +24,7 @@ class Database(Running):
     """The PostgreSQL server of the project, which has a session of its own."""
 
     def kill(self) -> None:
-        lock = self._project / "data/postgresql/postmaster.pid"
-        server = int(lock.read_text().split()[0]) if lock.exists() else None
+        server = server_pid(self._project / "data/postgresql")
         if server:
             with suppress(ProcessLookupError):
                 os.kill(server, signal.SIGKILL)
