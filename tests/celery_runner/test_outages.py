@@ -170,7 +170,9 @@ def test_while_rabbitmq_takes_nothing_the_api_says_so_and_workers_empty_it_start
                     assert project.ended(job_id)["state"] == "succeeded"
                 with pytest.raises(Refused, match="RabbitMQ takes no messages until it has more"):
                     project.enqueue("sleep", key=keys[0])
+                asked = time.monotonic()
                 assert project.ask("post_all", "sleep", keys) == [503] * 5
+                assert time.monotonic() - asked < 10
                 asked = time.monotonic()
                 with pytest.raises(Refused, match="NotEnqueued"):
                     project.ask("enqueue_many", "sleep", many)
