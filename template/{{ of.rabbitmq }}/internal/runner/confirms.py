@@ -1,12 +1,14 @@
 """kombu's transport for RabbitMQ, which waits for a confirmation after every message.
 
 In a `Producer.batch()` RabbitMQ confirms here all messages at its end: as safe, and many times as
-fast. And a RabbitMQ that says that it takes no messages is not waited for.
+fast. When RabbitMQ blocks a connection for lack of memory or disk space, sending fails at once.
 """
 
 from typing import Any
 
 from amqp import AMQPError
+
+# The types of kombu lack the first one.
 from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]
 from kombu.transport import pyamqp
 
@@ -94,11 +96,8 @@ class Channel(_Channel):  # type: ignore[misc]
         self._on_confirmed(number, multiple)
 
 
-_Connection: Any = pyamqp.Connection
-
-
-class Connection(_Connection):  # type: ignore[misc]
-    """A connection with such channels, which knows whether RabbitMQ reads what is sent by it."""
+class Connection(pyamqp.Connection):
+    """A connection with such channels, which notes whether RabbitMQ has blocked it."""
 
     Channel = Channel
 
