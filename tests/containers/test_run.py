@@ -353,7 +353,7 @@ def test_a_lock_file_that_does_not_fit_is_not_ignored(locked: Stack) -> None:
 def alone(
     engine: Engine, template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A project without a worker, with every container healthy."""
+    """The containers of a project without a worker, started and healthy."""
     folder = tmp_path_factory.mktemp("alone")
     with built(engine, template, folder, WITHOUT_WORKER) as stack:
         stack.compose("up", "--detach")

@@ -110,7 +110,7 @@ NOTES: Mapping[str, Mapping[str, object]] = {
     "a client that is none": {"enqueued_by": {"a": 1}},
     "an input that is none": {"input": 42},
 }
-"""Memos of another client, under the names that the project's own memos have."""
+"""Memos that another client wrote under names that the project uses, with values of other types."""
 
 
 async def test_a_job_of_which_another_client_noted_nonsense_is_shown_and_hides_no_other(

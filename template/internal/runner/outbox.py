@@ -36,7 +36,7 @@ GRACE = 5.0
 """For so many seconds, a job is left to the process that enqueued it."""
 
 MAX_BACKOFF = timedelta(seconds=60)
-"""The longest pause, before jitter, between two attempts to hand a job over."""
+"""The longest backoff, before jitter, after a failed attempt to hand a job to the task runner."""
 
 BATCH = 100
 """How many jobs are handed over side by side."""

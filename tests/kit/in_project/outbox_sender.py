@@ -24,7 +24,7 @@ TIMEOUT = 10.0
 """How long, in seconds, a process may take."""
 
 PATIENCE = 60.0
-"""How long, in seconds, an order is tried again that fails because something is away."""
+"""How long, in seconds, an order is retried while the database or the engine is unavailable."""
 
 
 def die(*_: object) -> None:
@@ -65,7 +65,11 @@ def main(first: int, last: int) -> None:
 
 
 def sent(order: str, point: str, lasts: float) -> bool:
-    """Send an order from a process of its own; tell whether that ended or was killed as intended."""
+    """Send an order in a child process.
+
+    Return False if it failed because the database or the engine was unavailable, True if it ended
+    or was killed.
+    """
     child = os.fork()
     if not child:
         try:

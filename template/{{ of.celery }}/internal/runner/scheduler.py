@@ -60,7 +60,7 @@ def schedules() -> dict[str, dict[str, Any]]:
 
 
 class Scheduler(beat.Scheduler):
-    """A scheduler whose state is in Redis, so that a restart, also on another machine, misses nothing.
+    """A scheduler that keeps the last run of each job in Redis, so it can restart on any machine.
 
     What was due while none ran is done once, when one runs again. A second one, started by mistake,
     does no job twice.

@@ -20,7 +20,7 @@ FIRST_ROWS = 100
 """How many rows are fetched together with their statement."""
 
 PAUSE = 0.01
-"""Seconds between two attempts to do what SQLite does not wait for."""
+"""Seconds between two attempts to switch a new file to the WAL mode."""
 
 
 class Connection(aiosqlite.Connection):
@@ -61,7 +61,10 @@ class Connection(aiosqlite.Connection):
         return result
 
     async def run_in_transaction(self, function: Callable[[sqlite3.Cursor], None]) -> None:
-        """Call a function with a new cursor in the connection's thread, after the BEGIN if it is due."""
+        """Call a function with a new cursor in the connection's thread.
+
+        The first call after `begin` begins the transaction.
+        """
         # Read before the thread runs: after a cancellation, a rollback clears it at once.
         begin = self._begin
 
